@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds every function into .aws-sam/build and prints what each weighs. ARCHITECTURE=arm64 builds for Graviton.
+. "$(dirname "$0")/common.sh"
+"$here/tools.sh"
+
+sam build --parameter-overrides "Architecture=${ARCHITECTURE:-x86_64}"
+
+printf '%-16s %9s %9s\n' function bytes zipped
+for function in .aws-sam/build/*/; do
+  # Amazon Linux 2023 has glibc 2.34; a machine that has a newer one would not notice.
+  newest=$(grep -ao 'GLIBC_2\.[0-9]*' "$function/bootstrap" | sort -uV | tail -1)
+  [ "${newest#GLIBC_2.}" -le 34 ] || fail "$(basename "$function") needs $newest, Lambda has GLIBC_2.34."
+  printf '%-16s %9d %9d\n' "$(basename "$function")" "$(stat -c %s "$function/bootstrap")" \
+    "$(gzip -c "$function/bootstrap" | wc -c)"
+done

@@ -1,0 +1,57 @@
+# What every script here sources: where things lie, how to say something, how to end what was started.
+# shellcheck shell=bash disable=SC2034
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/local/sam
+# Everything that is made or fetched lies here.
+state=${CARGO_TARGET_DIR:-$root/target}/sam
+python=$state/venv/bin/python
+mkdir -p "$state"
+cd "$root"
+
+export PATH=$state/venv/bin:$PATH SAM_CLI_TELEMETRY=0
+# SAM and the SDKs want a region and keys; on this machine nobody checks them.
+export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+unset AWS_PROFILE AWS_SESSION_TOKEN
+# SAM asks STS for the account's number and takes a made-up one when there is no answer: let it have none at once.
+export AWS_ENDPOINT_URL_STS=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1
+# docker.sh wrote it when the engine is our own.
+[ -f "$state/docker/host" ] && DOCKER_HOST=$(cat "$state/docker/host") && export DOCKER_HOST
+
+# Where the containers' AWS is: env-vars.json and dynamodb_port/aws_port must agree.
+dynamodb_port=8124 aws_port=8125 api_port=${PORT:-3000}
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# need COMMAND WHAT-TO-DO
+need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing: $2"; }
+
+# await SECONDS WHAT COMMAND...: until the command succeeds.
+await() {
+  local tries=$(($1 * 5)) what=$2
+  shift 2
+  while ! "$@" >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || fail "$what did not come up in time."
+    sleep 0.2
+  done
+}
+
+# is_free PORT: nobody listens there.
+is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# end_pid FILE: ends the process whose id a script wrote there, and waits for its end.
+end_pid() {
+  [ -f "$1" ] || return 0
+  local pid
+  pid=$(cat "$1")
+  rm -f "$1"
+  kill "$pid" 2>/dev/null || return 0
+  for _ in $(seq 100); do
+    kill -0 "$pid" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -9 "$pid" 2>/dev/null || true
+}

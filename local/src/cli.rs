@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::engine::Storage;
+
+/// The whole API on this machine, with a database and a mailbox inside.
+///
+/// Serves every function on http://127.0.0.1:3000, together with an embedded DynamoDB engine and a mailbox that keeps
+/// what SES would have sent. Nothing else has to be installed, nothing listens beyond this machine, and no mail leaves it.
+#[derive(Debug, Parser)]
+#[command(name = "local", bin_name = "cargo run --", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to serve, when no command is given.
+    #[command(flatten)]
+    pub serve: Serve,
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// How to serve.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Serve {
+    /// The port on 127.0.0.1; 0 takes any free one
+    #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
+    pub port: u16,
+    /// Keep the data in this file; without it everything is in memory and ends with the process
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Where the data is kept.
+    #[must_use]
+    pub fn storage(&self) -> Storage {
+        self.data.clone().map_or(Storage::Memory, Storage::File)
+    }
+}
+
+/// What the program does besides serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print the OpenAPI document and end
+    Openapi,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo run                            serve on http://127.0.0.1:3000, everything in memory
+  cargo run -- --port 3001             another port
+  cargo run -- --data local.db         keep the data between runs
+  cargo run -- openapi > openapi.json  write the API's description";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn it_serves_unless_told_otherwise() {
+        let cli = Cli::parse_from(["local", "--port", "3001", "--data", "local.db"]);
+        assert_eq!(cli.serve.port, 3001);
+        assert_eq!(cli.serve.storage(), Storage::File("local.db".into()));
+        assert_eq!(cli.command, None);
+        assert_eq!(Cli::parse_from(["local", "openapi"]).command, Some(Command::Openapi));
+        assert!(Cli::try_parse_from(["local", "--port", "70000"]).is_err());
+    }
+}

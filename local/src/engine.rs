@@ -1,0 +1,205 @@
+//! The embedded DynamoDB engine: `dynoxide`, a DynamoDB over `SQLite`, behind DynamoDB's own wire protocol.
+
+use std::{io, path::PathBuf};
+
+use dynoxide::Database;
+
+use crate::loopback::{self, Serving};
+
+/// Where the engine keeps its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone with the engine.
+    #[default]
+    Memory,
+    /// In this `SQLite` file, made when it is not there yet.
+    File(PathBuf),
+}
+
+/// Why the engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The data file cannot be opened, or is no file of the engine's.
+    #[error("the data file {} cannot be used: {reason}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What the engine says.
+        reason: String,
+    },
+    /// The engine itself failed.
+    #[error("the DynamoDB engine failed: {0}")]
+    Engine(String),
+    /// No loopback port could be had.
+    #[error("the DynamoDB engine cannot listen: {0}")]
+    Listen(#[from] io::Error),
+}
+
+/// A running engine on a loopback port of its own. Dropping it stops it.
+#[derive(Debug)]
+pub struct Engine {
+    /// `http://127.0.0.1:<port>`: what any AWS client takes as DynamoDB's endpoint (any credentials, any region).
+    pub endpoint: String,
+    serving: Serving,
+}
+
+impl Engine {
+    /// Opens the storage and serves it on a free loopback port.
+    ///
+    /// # Errors
+    /// When the file cannot be used or no port can be had.
+    pub async fn start(storage: &Storage) -> Result<Self, EngineError> {
+        let database = open(storage)?;
+        let listener = loopback::bind(0).await?;
+        let serving = Serving::start(listener.local_addr()?, |stopped| {
+            dynoxide::server::serve_with_shutdown(listener, database, stopped)
+        });
+        Ok(Self {
+            endpoint: serving.url(),
+            serving,
+        })
+    }
+
+    /// Lets running requests finish, at most a second, and ends.
+    pub async fn stop(self) {
+        self.serving.stop().await;
+    }
+}
+
+fn open(storage: &Storage) -> Result<Database, EngineError> {
+    match storage {
+        Storage::Memory => Database::memory().map_err(|error| EngineError::Engine(error.to_string())),
+        Storage::File(path) => {
+            let unusable = |reason: String| EngineError::Data {
+                path: path.clone(),
+                reason,
+            };
+            let name = path
+                .to_str()
+                .ok_or_else(|| unusable("its name is not UTF-8".to_owned()))?;
+            Database::new(name).map_err(|error| unusable(error.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{
+        Client,
+        error::ProvideErrorMetadata,
+        types::{
+            AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, Put, ScalarAttributeType,
+            TransactWriteItem,
+        },
+    };
+
+    use super::*;
+    use crate::testing;
+
+    fn text(value: &str) -> AttributeValue {
+        AttributeValue::S(value.to_owned())
+    }
+
+    async fn with_table(engine: &Engine) -> Client {
+        let client = testing::dynamodb(&engine.endpoint);
+        client
+            .create_table()
+            .table_name("items")
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(
+                AttributeDefinition::builder()
+                    .attribute_name("pk")
+                    .attribute_type(ScalarAttributeType::S)
+                    .build()
+                    .unwrap(),
+            )
+            .key_schema(
+                KeySchemaElement::builder()
+                    .attribute_name("pk")
+                    .key_type(KeyType::Hash)
+                    .build()
+                    .unwrap(),
+            )
+            .send()
+            .await
+            .unwrap();
+        client
+    }
+
+    fn create(key: &str) -> TransactWriteItem {
+        let put = Put::builder()
+            .table_name("items")
+            .item("pk", text(key))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .unwrap();
+        TransactWriteItem::builder().put(put).build()
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_all_or_nothing_and_names_the_item_that_refused() {
+        let engine = Engine::start(&Storage::Memory).await.unwrap();
+        let client = with_table(&engine).await;
+        client.put_item().table_name("items").item("pk", text("taken")).send().await.unwrap();
+
+        let refused = client
+            .transact_write_items()
+            .transact_items(create("new"))
+            .transact_items(create("taken"))
+            .send()
+            .await
+            .unwrap_err()
+            .into_service_error();
+
+        assert_eq!(refused.code(), Some("TransactionCanceledException"));
+        let codes: Vec<_> = match &refused {
+            aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+                cancelled,
+            ) => cancelled.cancellation_reasons().iter().map(|reason| reason.code()).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(codes, [Some("None"), Some("ConditionalCheckFailed")]);
+        let new = client.get_item().table_name("items").key("pk", text("new")).send().await.unwrap();
+        assert!(new.item().is_none());
+        engine.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_keeps_what_was_written() {
+        let path = std::env::temp_dir().join(format!("engine-{}.db", uuid::Uuid::now_v7()));
+        let storage = Storage::File(path.clone());
+
+        let engine = Engine::start(&storage).await.unwrap();
+        let client = with_table(&engine).await;
+        client.put_item().table_name("items").item("pk", text("kept")).send().await.unwrap();
+        engine.stop().await;
+        drop(client);
+
+        let engine = Engine::start(&storage).await.unwrap();
+        let client = testing::dynamodb(&engine.endpoint);
+        let kept = client.get_item().table_name("items").key("pk", text("kept")).send().await.unwrap();
+        assert!(kept.item().is_some());
+        engine.stop().await;
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(format!("{}{suffix}", path.display())).ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_used_is_named() {
+        let storage = Storage::File("/nowhere/at/all.db".into());
+        let error = Engine::start(&storage).await.unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all.db"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn it_listens_on_loopback_and_is_gone_after_stop() {
+        let engine = Engine::start(&Storage::Memory).await.unwrap();
+        let endpoint = engine.endpoint.clone();
+        let address = endpoint.strip_prefix("http://").unwrap();
+        assert!(address.starts_with("127.0.0.1:"));
+        tokio::net::TcpStream::connect(address).await.unwrap();
+        engine.stop().await;
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+}

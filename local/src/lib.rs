@@ -1,0 +1,18 @@
+//! The local stack: every function on one loopback port, an embedded DynamoDB engine and a mailbox in one process.
+//!
+//! The functions' code is the deployed code; only endpoints and keys differ. Tests start the parts they need:
+//! [`engine::Engine`] for a table store, [`mailbox::Mailbox`] for what would have been mailed.
+
+pub mod cli;
+pub mod demo;
+pub mod engine;
+pub mod mailbox;
+
+mod guard;
+mod invoke;
+mod loopback;
+mod page;
+mod prose;
+mod reference;
+#[cfg(test)]
+mod testing;

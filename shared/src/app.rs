@@ -1,0 +1,187 @@
+//! What every handler has at hand: built once, at cold start.
+
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
+
+use crate::auth::invite::InvitationKey;
+use crate::auth::keys::{KeyRing, SigningKey, jwks};
+use crate::auth::password::Passwords;
+use crate::auth::refresh::RefreshKeys;
+use crate::auth::token::{self, Parties};
+use crate::aws;
+use crate::clock::{Clock, Time};
+use crate::config::Config;
+use crate::error::Error;
+use crate::ids::SessionId;
+use crate::mailer::Mailer;
+use crate::models::user::User;
+use crate::models::workspace::Workspace;
+use crate::secret::Secret;
+use crate::store::Store;
+
+/// The state of every router.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The table.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// What differs between deployments.
+    pub config: Arc<Config>,
+    /// The public keys that tokens are verified with.
+    pub keys: KeyRing,
+    /// Who issues tokens, and for whom.
+    pub parties: Parties,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Sends mails.
+    pub mailer: Mailer,
+    issuer: Option<Arc<Issuer>>,
+    invitation_key: Option<Arc<InvitationKey>>,
+}
+
+/// The secrets that a function cannot start without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The seed of the signing key.
+    pub signing: bool,
+    /// The key of invitation tokens.
+    pub invitation: bool,
+}
+
+impl Needs {
+    /// No secret.
+    pub const NONE: Self = Self { signing: false, invitation: false };
+    /// The seed of the signing key.
+    pub const SIGNING: Self = Self { signing: true, invitation: false };
+    /// The key of invitation tokens.
+    pub const INVITATION: Self = Self { signing: false, invitation: true };
+    /// Both: the local stack is every function at once.
+    pub const ALL: Self = Self { signing: true, invitation: true };
+}
+
+/// What issues tokens; `auth` alone has it.
+#[derive(Debug)]
+pub struct Issuer {
+    parties: Parties,
+    signing: Vec<SigningKey>,
+    /// Makes and verifies refresh tokens.
+    pub refresh: RefreshKeys,
+}
+
+impl Issuer {
+    /// Signs under the first of `seeds`; what the others signed stays valid.
+    fn new(parties: Parties, seeds: &[Secret]) -> Result<Self, Error> {
+        Ok(Self {
+            parties,
+            signing: seeds.iter().map(SigningKey::from_seed).collect::<Result<_, _>>()?,
+            refresh: RefreshKeys::new(seeds),
+        })
+    }
+
+    /// An access token.
+    pub fn access_token(
+        &self,
+        user: &User,
+        workspace: Option<&Workspace>,
+        session: SessionId,
+        now: Time,
+    ) -> Result<String, Error> {
+        let key = self
+            .signing
+            .first()
+            .ok_or_else(|| Error::Internal("no signing key".to_owned()))?;
+        token::issue(&self.parties, key, user, workspace, session, now)
+    }
+
+    /// The public keys as a JWK Set.
+    pub fn jwks(&self) -> Result<String, Error> {
+        jwks(&self.signing)
+    }
+}
+
+impl App {
+    /// Builds the app and reads the secrets that `needs` names. An interceptor sees every DynamoDB call; the tests
+    /// count them with it.
+    pub async fn start(
+        config: Config,
+        clock: Clock,
+        needs: Needs,
+        interceptor: Option<SharedInterceptor>,
+    ) -> Result<Self, Error> {
+        let clients = aws::Clients::new(&config, interceptor)?;
+        let parties = Parties {
+            issuer: config.token_issuer.clone(),
+            audience: config.token_audience.clone(),
+        };
+        let issuer = if needs.signing {
+            let secret = clients.secret(&config, config.signing_secret.as_ref(), "SIGNING_SECRET").await?;
+            Some(Arc::new(Issuer::new(parties.clone(), &seeds(&secret))?))
+        } else {
+            None
+        };
+        let invitation_key = if needs.invitation {
+            let secret = clients.secret(&config, config.invitation_secret.as_ref(), "INVITATION_SECRET").await?;
+            Some(Arc::new(InvitationKey::new(&secret)))
+        } else {
+            None
+        };
+        Ok(Self {
+            store: Store::new(clients.dynamodb, config.table_name.clone()),
+            mailer: Mailer::new(clients.ses, &config),
+            config: Arc::new(config),
+            keys: KeyRing::default(),
+            passwords: Passwords::default(),
+            clock,
+            parties,
+            issuer,
+            invitation_key,
+        })
+    }
+
+    /// Opens the connection, reads the public keys, and publishes this function's own when it has some. A cold start
+    /// goes on when this fails: the first request tries again.
+    pub async fn warm(&self) -> Result<(), Error> {
+        let published = self.store.jwks().await?;
+        let Some(issuer) = &self.issuer else {
+            return self.keys.load(published.as_deref().unwrap_or(r#"{"keys":[]}"#), self.now());
+        };
+        let own = issuer.jwks()?;
+        if published.as_deref() != Some(&own) {
+            self.store.jwks_publish(&own).await?;
+        }
+        self.keys.load(&own, self.now())
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// What issues tokens.
+    pub fn issuer(&self) -> Result<&Issuer, Error> {
+        self.issuer
+            .as_deref()
+            .ok_or_else(|| Error::Internal("this function has no signing key".to_owned()))
+    }
+
+    /// What makes invitation tokens.
+    pub fn invitation_key(&self) -> Result<&InvitationKey, Error> {
+        self.invitation_key
+            .as_deref()
+            .ok_or_else(|| Error::Internal("this function has no invitation key".to_owned()))
+    }
+}
+
+/// The seeds of a secret: the current one, then earlier ones that still verify, separated by line breaks.
+fn seeds(secret: &Secret) -> Vec<Secret> {
+    secret
+        .expose()
+        .lines()
+        .map(str::trim)
+        .filter(|seed| !seed.is_empty())
+        .map(Secret::new)
+        .collect()
+}

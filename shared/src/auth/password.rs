@@ -1,0 +1,109 @@
+//! Passwords: Argon2id (RFC 9106), with a bound on how many are hashed at once.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+use crate::models::user::PasswordHash;
+use crate::secret::Secret;
+
+/// Memory of one hash in KiB: 19 MiB, with two passes and one lane, as OWASP's cheat sheet has it.
+const MEMORY_KIB: u32 = 19 * 1024;
+/// Hashes at once in one process: each holds its memory and a core.
+const HASHES_MAX: usize = 2;
+/// The hash of no password: verifying against it takes as long as against any.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
+
+/// Hashes and verifies passwords.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    room: Arc<Semaphore>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(HASHES_MAX)),
+        }
+    }
+}
+
+fn argon2id() -> Result<Argon2<'static>, Error> {
+    let params = Params::new(MEMORY_KIB, 2, 1, None).map_err(|error| Error::Internal(format!("argon2: {error}")))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Whether a new password is of a permitted length, 8 to 128 characters.
+pub fn check_strength(password: &Secret) -> Result<(), Error> {
+    match password.expose().chars().count() {
+        8..=128 => Ok(()),
+        _ => Err(Error::WeakPassword),
+    }
+}
+
+impl Passwords {
+    /// Hashes a password.
+    pub async fn hash(&self, password: &Secret) -> Result<PasswordHash, Error> {
+        let password = password.clone();
+        self.run(move || {
+            let hashed = argon2id()?
+                .hash_password(password.expose().as_bytes())
+                .map_err(|error| Error::Internal(format!("argon2: {error}")))?;
+            Ok(PasswordHash(hashed.to_string()))
+        })
+        .await
+    }
+
+    /// Whether `password` is the one of `hash`. Without a hash it takes as long, and the answer is no.
+    pub async fn verify(&self, password: &Secret, hash: Option<&PasswordHash>) -> Result<bool, Error> {
+        // No password is longer, and no verification of one is worth its time.
+        let password = password.clone();
+        let known = hash.is_some();
+        let hash = hash.map_or_else(|| NOBODY.to_owned(), |hash| hash.0.clone());
+        self.run(move || {
+            let parsed = Phc::new(&hash).map_err(|error| Error::Internal(format!("password hash: {error}")))?;
+            Ok(argon2id()?.verify_password(password.expose().as_bytes(), &parsed).is_ok() && known)
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _place = self
+            .room
+            .acquire()
+            .await
+            .map_err(|error| Error::Internal(format!("password hashing: {error}")))?;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::Internal(format!("password hashing: {error}")))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hash_knows_its_password_and_nobodys_knows_none() {
+        let passwords = Passwords::default();
+        let hash = passwords.hash(&Secret::new("password123")).await.unwrap();
+        assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(passwords.verify(&Secret::new("password123"), Some(&hash)).await.unwrap());
+        assert!(!passwords.verify(&Secret::new("password124"), Some(&hash)).await.unwrap());
+        assert!(!passwords.verify(&Secret::new("password123"), None).await.unwrap());
+    }
+
+    #[test]
+    fn strength_is_length() {
+        for (length, permitted) in [(7, false), (8, true), (128, true), (129, false)] {
+            assert_eq!(check_strength(&Secret::new("ü".repeat(length))).is_ok(), permitted);
+        }
+    }
+}

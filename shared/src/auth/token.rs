@@ -1,0 +1,113 @@
+//! Access tokens: JWTs (RFC 7519, RFC 9068) signed with Ed25519.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::keys::SigningKey;
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::{SessionId, UserId, WorkspaceId, uuid_v7};
+use crate::models::user::{ACCESS_TOKEN_TTL, User};
+use crate::models::workspace::Workspace;
+
+/// Tolerance for clocks apart, on `exp` and `nbf`; revocation has none.
+const LEEWAY_S: i64 = 5;
+/// A token of ours has some 700 bytes; nothing much longer is parsed.
+const TOKEN_BYTES_MAX: usize = 4096;
+/// The `typ` of access tokens (RFC 9068 §2.1).
+const TYPE: &str = "at+jwt";
+
+/// What an access token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Issuer.
+    pub iss: String,
+    /// Audience.
+    pub aud: String,
+    /// The user.
+    pub sub: UserId,
+    /// Expiry, seconds since the epoch.
+    pub exp: i64,
+    /// Not valid before, seconds since the epoch.
+    pub nbf: i64,
+    /// Issued at, seconds since the epoch.
+    pub iat: i64,
+    /// The token's own id.
+    pub jti: String,
+    /// The session.
+    pub sid: SessionId,
+    /// The workspace at minting: it only picks keys.
+    pub wid: Option<WorkspaceId>,
+    /// The user's epoch at minting.
+    pub uep: u64,
+    /// The workspace's epoch at minting.
+    pub wep: u64,
+}
+
+/// Who issues tokens, and for whom.
+#[derive(Clone, Debug)]
+pub struct Parties {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`.
+    pub audience: String,
+}
+
+/// Mints an access token for `user` in `session`.
+pub fn issue(
+    parties: &Parties,
+    key: &SigningKey,
+    user: &User,
+    workspace: Option<&Workspace>,
+    session: SessionId,
+    now: Time,
+) -> Result<String, Error> {
+    let claims = Claims {
+        iss: parties.issuer.clone(),
+        aud: parties.audience.clone(),
+        sub: user.id,
+        exp: now.plus(ACCESS_TOKEN_TTL).as_seconds(),
+        nbf: now.as_seconds(),
+        iat: now.as_seconds(),
+        jti: uuid_v7(now).to_string(),
+        sid: session,
+        wid: workspace.map(|workspace| workspace.id),
+        uep: user.epoch,
+        wep: workspace.map_or(0, |workspace| workspace.epoch),
+    };
+    let header = Header {
+        typ: Some(TYPE.to_owned()),
+        kid: Some(key.kid().to_owned()),
+        ..Header::new(Algorithm::EdDSA)
+    };
+    jsonwebtoken::encode(&header, &claims, key.encoding_key())
+        .map_err(|error| Error::Internal(format!("signing a token: {error}")))
+}
+
+/// The key id that a token names, once its header is one of ours; `None` is an invalid token.
+#[must_use]
+pub fn key_id(token: &str) -> Option<String> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    let ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE) && header.crit.is_none();
+    header.kid.filter(|_| ours)
+}
+
+/// Verifies a token's signature, parties and times.
+pub fn verify(parties: &Parties, token: &str, key: &DecodingKey, now: Time) -> Result<Claims, Error> {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.set_issuer(&[&parties.issuer]);
+    validation.set_audience(&[&parties.audience]);
+    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+    // The times are checked below, against the one clock; their types by `Claims` (CVE-2026-25537).
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)
+        .map_err(|_| Error::TokenInvalid)?
+        .claims;
+    let now = now.as_seconds();
+    let in_time = claims.exp > now - LEEWAY_S && claims.nbf <= now + LEEWAY_S && claims.iat <= now + LEEWAY_S;
+    if in_time { Ok(claims) } else { Err(Error::TokenInvalid) }
+}

@@ -1,0 +1,190 @@
+//! HTTP around the handlers: what a request becomes before them, and what an answer becomes behind them.
+
+pub mod body;
+pub mod gateway;
+pub mod openapi;
+pub mod problem;
+pub mod query;
+pub mod wire;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::auth::access::Caller;
+use crate::auth::token;
+use crate::error::Error;
+use gateway::Gateway;
+
+/// A request's body has at most this many bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Completes a function's routes: errors in one shape for unknown paths and methods, the limit on bodies, redirects
+/// from trailing slashes, CORS, and the headers of every answer.
+pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
+    let (router, _) = routes.split_for_parts();
+    let router = router
+        .fallback(|| async { Error::NotFound })
+        .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
+        .layer(middleware::from_fn(body::limit))
+        .layer(middleware::from_fn(redirect_slash));
+    let router = match cors(&app) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), frame))
+        .with_state(app)
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Error::Internal("a handler panicked".to_owned()).into_response()
+}
+
+fn cors(app: &App) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = app.config.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return None;
+    }
+    let exposed = ["retry-after", "ratelimit", "ratelimit-policy", "etag", "x-request-id"];
+    Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("idempotency-key"),
+                axum::http::header::IF_MATCH,
+            ])
+            .expose_headers(exposed.map(HeaderName::from_static))
+            .max_age(std::time::Duration::from_secs(600)),
+    )
+}
+
+/// Redirects `/path/` to `/path`, but for the one route that ends in a slash. The target is a path, never a host.
+async fn redirect_slash(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.len() > 1 && path.ends_with('/') && path != "/api/v1/workspaces/" {
+        let target = path.trim_end_matches('/');
+        // A path that begins with two slashes would be read as another host.
+        if target.is_empty() || target.starts_with("//") || target.contains('\\') {
+            return Error::NotFound.into_response();
+        }
+        let location = match request.uri().query() {
+            Some(query) => format!("{target}?{query}"),
+            None => target.to_owned(),
+        };
+        return match HeaderValue::try_from(location) {
+            Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, location)]).into_response(),
+            Err(_) => Error::NotFound.into_response(),
+        };
+    }
+    next.run(request).await
+}
+
+/// The outermost layer: the request's id, the headers of every answer, the body of an error, one line of log.
+async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = app.now();
+    let mut gateway = request.extensions_mut().remove::<Gateway>().unwrap_or_default();
+    if gateway.request_id.is_empty() {
+        gateway.request_id = crate::ids::uuid_v7(started).to_string();
+    }
+    let request_id = gateway.request_id.clone();
+    let method = request.method().clone();
+    // The path as matched: a path as sent may hold anything.
+    let route = request
+        .extensions()
+        .get::<axum::extract::MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |matched| matched.as_str().to_owned());
+    request.extensions_mut().insert(gateway);
+    let mut response = next.run(request).await;
+    let error = response.extensions_mut().remove::<Error>();
+    if let Some(error) = &error {
+        response = problem::write(error, response, &request_id);
+    }
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::try_from(&request_id) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    let status = response.status().as_u16();
+    let ms = app.now().since(started).as_millis();
+    match error {
+        Some(error @ (Error::Internal(_) | Error::Unavailable(_) | Error::Stale)) => {
+            tracing::error!(%request_id, %method, route, status, ms, %error, "request failed");
+        }
+        Some(error) => tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request"),
+        None => tracing::info!(%request_id, %method, route, status, ms, "request"),
+    }
+    response
+}
+
+impl IntoResponse for Error {
+    /// The status, with the error attached: [`frame`] writes the body, once the request's id is known.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.answer().status;
+        if let Self::RateLimited(limited) = &self {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(limited.retry_after_s));
+            let policy = format!("\"default\";q={};w={}", limited.limit, limited.window_s);
+            let state = format!("\"default\";r=0;t={}", limited.retry_after_s);
+            for (name, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+async fn bearer(parts: &Parts, app: &App) -> Result<Option<Caller>, Error> {
+    let mut headers = parts.headers.get_all(AUTHORIZATION).into_iter();
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(Error::TokenInvalid);
+    }
+    let (scheme, token) = header
+        .to_str()
+        .ok()
+        .and_then(|header| header.split_once(' '))
+        .ok_or(Error::TokenInvalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Error::TokenInvalid);
+    }
+    let token = token.trim();
+    let kid = token::key_id(token).ok_or(Error::TokenInvalid)?;
+    let key = app.keys.key(&kid, &app.store, &app.clock).await?;
+    token::verify(&app.parties, token, &key, app.now()).map(|claims| Some(Caller::new(claims)))
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        bearer(parts, app).await?.ok_or(Error::TokenMissing)
+    }
+}
+
+impl OptionalFromRequestParts<App> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Error> {
+        bearer(parts, app).await
+    }
+}

@@ -1,0 +1,152 @@
+//! The OpenAPI 3.1 document: the functions' own annotations, completed by what all operations share.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::problem::Problem;
+use crate::error::{Code, Error};
+
+/// The codes particular to operations: method, path, codes.
+pub type Errors = [(&'static str, &'static str, &'static [Code])];
+
+/// Completes `api`: security, the shape of errors, and on each operation its error codes by status.
+#[must_use]
+pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
+    api.info = InfoBuilder::new()
+        .title("Workspaces")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked at once."))
+        .build();
+    let components = api.components.get_or_insert_with(Default::default);
+    components.security_schemes.insert(
+        "bearer".to_owned(),
+        SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into(),
+    );
+    let mut schemas = Vec::new();
+    Problem::schemas(&mut schemas);
+    schemas.push((Problem::name().into_owned(), Problem::schema()));
+    components.schemas.extend(schemas);
+    for (path, item) in &mut api.paths.paths {
+        for (method, operation) in operations(item) {
+            let own = errors
+                .iter()
+                .flat_map(|table| table.iter())
+                .filter(|(m, p, _)| *m == method && p == path)
+                .flat_map(|(_, _, codes)| codes.iter().copied());
+            describe(operation, own);
+        }
+    }
+    api
+}
+
+/// The operations of a path, by the method's name in lower case.
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", item.get.as_mut()),
+        ("put", item.put.as_mut()),
+        ("post", item.post.as_mut()),
+        ("patch", item.patch.as_mut()),
+        ("delete", item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation?)))
+}
+
+fn describe(operation: &mut Operation, own: impl Iterator<Item = Code>) {
+    let mut codes: Vec<Code> = own.collect();
+    let authenticated = operation.security.as_ref().is_some_and(|security| !security.is_empty());
+    if authenticated {
+        codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenRevoked]);
+    }
+    if operation.request_body.is_some() {
+        codes.push(Code::ValidationError);
+    }
+    codes.extend([Code::PayloadTooLarge, Code::InternalError, Code::ServiceUnavailable]);
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for error in every_error() {
+        let answer = error.answer();
+        let of_status = by_status.entry(answer.status.as_u16()).or_default();
+        if codes.contains(&answer.code) && !of_status.contains(&answer.code) {
+            of_status.push(answer.code);
+        }
+    }
+    by_status.retain(|_, codes| !codes.is_empty());
+    // LAST_OWNER has two statuses: 400 for a demotion, 403 for a removal.
+    for (status, codes) in by_status {
+        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+        let response = ResponseBuilder::new()
+            .description(names.join(", "))
+            .content(
+                "application/problem+json",
+                ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build(),
+            )
+            .extensions(Some(ExtensionsBuilder::new().add("x-error-codes", names).build()))
+            .build();
+        operation.responses.responses.insert(status.to_string(), response.into());
+    }
+}
+
+/// One error of every kind, for the documents and tests that list them.
+#[must_use]
+pub fn every_error() -> Vec<Error> {
+    let limited = crate::error::RateLimited {
+        retry_after_s: 1,
+        limit: 1,
+        window_s: 1,
+    };
+    vec![
+        Error::AlreadyInWorkspace,
+        Error::AlreadyMember,
+        Error::EmailTaken,
+        Error::Forbidden,
+        Error::InvalidCredentials,
+        Error::InvalidEmail,
+        Error::InvalidExpiry,
+        Error::InvalidRole,
+        Error::InvitationExpired,
+        Error::InvitationNotFound,
+        Error::InvitationRevoked,
+        Error::InvitationUsed,
+        Error::InviteEmailMismatch,
+        Error::InviteeUnavailable,
+        Error::LastOwnerDemotion,
+        Error::LastOwnerRemoval,
+        Error::MemberNotFound,
+        Error::MethodNotAllowed,
+        Error::NotFound,
+        Error::PasswordRequired,
+        Error::PayloadTooLarge,
+        Error::RateLimited(limited),
+        Error::SelfInvite,
+        Error::TokenInvalid,
+        Error::TokenMissing,
+        Error::TokenRevoked,
+        Error::TooManyPending,
+        Error::Validation(Vec::new()),
+        Error::WeakPassword,
+        Error::WorkspaceNotEmpty,
+        Error::WorkspaceNotFound,
+        Error::Unavailable(String::new()),
+        Error::Internal(String::new()),
+    ]
+}
+
+/// The method's name in lower case, as the tables of errors write it.
+#[must_use]
+pub fn method_name(method: &HttpMethod) -> &'static str {
+    match method {
+        HttpMethod::Get => "get",
+        HttpMethod::Put => "put",
+        HttpMethod::Post => "post",
+        HttpMethod::Patch => "patch",
+        HttpMethod::Delete => "delete",
+        HttpMethod::Options => "options",
+        HttpMethod::Head => "head",
+        HttpMethod::Trace => "trace",
+    }
+}

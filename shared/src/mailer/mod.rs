@@ -1,0 +1,183 @@
+//! Mails, through SES. What a person wrote is escaped by the template engine and never reaches a header as it came.
+
+use askama::Template;
+use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageTag};
+
+use crate::clock::Time;
+use crate::config::Config;
+use crate::ids::InvitationId;
+use crate::models::email::EmailAddress;
+use crate::models::role::Role;
+
+/// Sends mails.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    client: Client,
+    from: EmailAddress,
+    configuration_set: Option<String>,
+}
+
+/// An invitation's mail.
+#[derive(Clone, Copy, Debug)]
+pub struct InvitationMail<'a> {
+    /// Who is invited.
+    pub to: &'a EmailAddress,
+    /// The invitation, by which deliveries and bounces find it.
+    pub invitation_id: InvitationId,
+    /// Where to.
+    pub workspace_name: &'a str,
+    /// Who invites.
+    pub invited_by: &'a str,
+    /// As what.
+    pub role: Role,
+    /// The link; it holds the token.
+    pub link: &'a str,
+    /// Until when.
+    pub expires_at: Time,
+}
+
+/// Why a mail did not leave, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailError {
+    /// Whether sending it later may succeed.
+    pub retryable: bool,
+    /// In words that hold no internals.
+    pub reason: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "invitation.html")]
+struct Html<'a> {
+    mail: InvitationMail<'a>,
+    role: &'static str,
+    until: String,
+}
+
+#[derive(Template)]
+#[template(path = "invitation.txt")]
+struct Text<'a> {
+    mail: InvitationMail<'a>,
+    role: &'static str,
+    until: String,
+}
+
+/// Characters that a subject holds of a workspace's name.
+const SUBJECT_NAME_MAX: usize = 80;
+
+/// A workspace's name as a subject may hold it: short, on one line, and nothing that mail programs make a link of.
+fn in_subject(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
+        .take(SUBJECT_NAME_MAX)
+        .collect();
+    if safe.contains("://") || safe.to_lowercase().contains("www.") {
+        "a workspace".to_owned()
+    } else {
+        safe
+    }
+}
+
+fn role_in_words(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "an owner",
+        Role::Manager => "a manager",
+        Role::FieldWorker => "a field worker",
+        Role::Member => "a member",
+    }
+}
+
+impl Mailer {
+    /// Sends through `client`, as `config` says.
+    #[must_use]
+    pub fn new(client: Client, config: &Config) -> Self {
+        Self {
+            client,
+            from: config.mail_from.clone(),
+            configuration_set: config.mail_configuration_set.clone(),
+        }
+    }
+
+    /// Sends an invitation's mail, once.
+    pub async fn invitation(&self, mail: &InvitationMail<'_>) -> Result<(), MailError> {
+        const UNWRITTEN: MailError = MailError {
+            retryable: false,
+            reason: "The mail could not be written.",
+        };
+        let until = format!("{} UTC", mail.expires_at.to_string().get(..16).unwrap_or_default().replace('T', " "));
+        let role = role_in_words(mail.role);
+        let html = Html { mail: *mail, role, until: until.clone() }.render().map_err(|_| UNWRITTEN)?;
+        let text = Text { mail: *mail, role, until }.render().map_err(|_| UNWRITTEN)?;
+        let content = |data: String| Content::builder().data(data).charset("UTF-8").build().map_err(|_| UNWRITTEN);
+        let subject = format!("Invitation to {}", in_subject(mail.workspace_name));
+        let message = Message::builder()
+            .subject(content(subject)?)
+            .body(Body::builder().text(content(text)?).html(content(html)?).build())
+            .build();
+        let tag = MessageTag::builder()
+            .name("invitation")
+            .value(mail.invitation_id.to_string())
+            .build()
+            .map_err(|_| UNWRITTEN)?;
+        self.client
+            .send_email()
+            .from_email_address(self.from.as_str())
+            .destination(Destination::builder().to_addresses(mail.to.as_str()).build())
+            .content(EmailContent::builder().simple(message).build())
+            .email_tags(tag)
+            .set_configuration_set_name(self.configuration_set.clone())
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| classify(&error))
+    }
+}
+
+fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
+    tracing::warn!(error = crate::store::describe(error), "a mail was not sent");
+    let permanent = ["MessageRejected", "BadRequestException", "MailFromDomainNotVerifiedException", "NotFoundException"];
+    match error {
+        SdkError::ServiceError(service) if service.err().code().is_some_and(|code| permanent.contains(&code)) => MailError {
+            retryable: false,
+            reason: "The mail service refused the mail.",
+        },
+        SdkError::ConstructionFailure(_) => MailError {
+            retryable: false,
+            reason: "The mail could not be written.",
+        },
+        _ => MailError {
+            retryable: true,
+            reason: "The mail service did not take the mail; it will be sent later.",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_smuggle_a_header_or_a_link_into_the_subject() {
+        assert_eq!(in_subject("Acme\r\nBcc: eve@example.com"), "Acme  Bcc: eve@example.com");
+        assert_eq!(in_subject("Win at https://evil.example"), "a workspace");
+        assert_eq!(in_subject(&"x".repeat(300)).len(), SUBJECT_NAME_MAX);
+    }
+
+    #[test]
+    fn markup_in_a_name_is_text_in_the_mail() {
+        let to = EmailAddress::parse("ann@example.com").unwrap();
+        let mail = InvitationMail {
+            to: &to,
+            invitation_id: InvitationId::from_bytes([1; 16]),
+            workspace_name: "<script>alert(1)</script>",
+            invited_by: "\"><img src=x>",
+            role: Role::Member,
+            link: "https://example.com/invite#invite_id=1&token=2",
+            expires_at: Time::from_millis(0),
+        };
+        let html = Html { mail, role: "a member", until: String::new() }.render().unwrap();
+        assert!(!html.contains("<script") && !html.contains("<img"));
+    }
+}

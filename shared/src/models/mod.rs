@@ -1,0 +1,11 @@
+//! What the service is about: parsed types and pure rules. Nothing here reads a clock, a network or a table.
+
+pub mod email;
+pub mod invitation;
+pub mod limit;
+pub mod member;
+pub mod role;
+pub mod text;
+pub mod usage;
+pub mod user;
+pub mod workspace;

@@ -1,0 +1,121 @@
+//! Cursors: where a list goes on. Opaque, signed under a key of the workspace, and bound to one list.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::models::workspace::Workspace;
+use crate::secret::DerivedKey;
+
+/// A list that has cursors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Members.
+    Members,
+    /// Pending invitations.
+    Invitations,
+}
+
+impl List {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Members => b"members",
+            Self::Invitations => b"invitations",
+        }
+    }
+}
+
+const TAG_BYTES: usize = 16;
+/// A position is a sort key; no longer text is one.
+const CURSOR_BYTES_MAX: usize = 512;
+
+/// The cursor that goes on behind `position` (a sort key).
+#[must_use]
+pub fn seal(workspace: &Workspace, list: List, position: &str) -> Option<String> {
+    let key = DerivedKey::from_base64url(&workspace.cursor_key)?;
+    let tag = tag(&key, list, position);
+    let sealed: Vec<u8> = tag.into_iter().chain(position.bytes()).collect();
+    Some(URL_SAFE_NO_PAD.encode(sealed))
+}
+
+/// A cursor as somebody sent it: where it claims to go on, and the proof of it, which is checked once the workspace is
+/// read. Reading from a claimed position is harmless, as every read stays in the caller's own workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedCursor {
+    tag: [u8; TAG_BYTES],
+    position: String,
+}
+
+impl ClaimedCursor {
+    /// Parses a cursor; none when it is not of a cursor's form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > CURSOR_BYTES_MAX {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (tag, position) = bytes.split_first_chunk::<TAG_BYTES>()?;
+        Some(Self {
+            tag: *tag,
+            position: String::from_utf8(position.to_vec()).ok()?,
+        })
+    }
+
+    /// The sort key it claims to go on behind.
+    #[must_use]
+    pub fn position(&self) -> &str {
+        &self.position
+    }
+
+    /// Whether this workspace made it, for this list.
+    #[must_use]
+    pub fn is_of(&self, workspace: &Workspace, list: List) -> bool {
+        DerivedKey::from_base64url(&workspace.cursor_key).is_some_and(|key| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag, &tag(&key, list, &self.position)).is_ok()
+        })
+    }
+}
+
+fn tag(key: &DerivedKey, list: List, position: &str) -> [u8; TAG_BYTES] {
+    let whole = key.tag(&[list.name(), position.as_bytes()]);
+    let mut tag = [0; TAG_BYTES];
+    tag.copy_from_slice(&whole[..TAG_BYTES]);
+    tag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::ids::{WorkspaceId, random_bytes};
+    use crate::models::text::Name;
+    use proptest::prelude::*;
+
+    fn workspace() -> Workspace {
+        let key = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+        let name = Name::parse("Acme").unwrap();
+        Workspace::new(WorkspaceId::from_bytes([1; 16]), name, "acme".into(), key, Time::from_millis(0))
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_is_good_only_unaltered_in_its_workspace_and_list(position in "[A-Z#0-9:.-]{0,80}", flip in any::<prop::sample::Index>()) {
+            let (own, other) = (workspace(), workspace());
+            let cursor = seal(&own, List::Members, &position).unwrap();
+            let claimed = ClaimedCursor::parse(&cursor).unwrap();
+            prop_assert_eq!(claimed.position(), position);
+            prop_assert!(claimed.is_of(&own, List::Members));
+            prop_assert!(!claimed.is_of(&own, List::Invitations));
+            prop_assert!(!claimed.is_of(&other, List::Members));
+            let mut altered = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+            let at = flip.index(altered.len());
+            altered[at] ^= 1;
+            let altered = ClaimedCursor::parse(&URL_SAFE_NO_PAD.encode(altered));
+            prop_assert!(altered.is_none_or(|altered| !altered.is_of(&own, List::Members)));
+        }
+
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,600}") {
+            let _ = ClaimedCursor::parse(&text);
+        }
+    }
+}

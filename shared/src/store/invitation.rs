@@ -1,0 +1,485 @@
+//! Invitations: the pending row of the workspace's list, the item found by the id alone, and the guard that keeps one
+//! pending invitation per e-mail and workspace. The three are born and end in one transaction.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::account::{EmailRecord, account_create, seat};
+use super::keys::{GUARD, PENDING, due_in_index, email_partition, workspace_partition};
+use super::limit::Slot;
+use super::{Items, Key, Store, Write, Writes, parse, table, unavailable};
+use crate::auth::access::{Access, Tenant};
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::{InvitationId, SessionId, UserId, WorkspaceId};
+use crate::models::email::EmailAddress;
+use crate::models::invitation::{Delivery, ENDED_KEPT, End, Invitation, Invited, PENDING_MAX, Pending, Status};
+use crate::models::member::Member;
+use crate::models::role::Role;
+use crate::models::user::{Membership, Session, User};
+use crate::models::workspace::Workspace;
+
+/// The one pending invitation of an address in a workspace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Guard {
+    /// The invitation.
+    pub invitation_id: InvitationId,
+    /// The workspace.
+    pub workspace_id: WorkspaceId,
+}
+
+/// Other invitations that one accepting transaction ends with it: four writes each, of a hundred.
+const SIBLINGS_MAX: usize = 20;
+/// Invitations that one clearing transaction ends: three writes each, of a hundred.
+const CLEARED_MAX: usize = 30;
+
+/// The items of an invitation of the caller's workspace, to be read beside others.
+#[must_use]
+pub fn keys(tenant: Tenant, id: InvitationId) -> Vec<Key> {
+    vec![Key::invitation(id), Key::pending(tenant.workspace_id(), id)]
+}
+
+/// An invitation of the caller's own workspace, from items read with [`keys`]; none for another workspace's.
+pub fn take(items: &mut Items, tenant: Tenant, id: InvitationId) -> Result<Option<Invited>, Error> {
+    let invitation: Option<Invitation> = items.take(&Key::invitation(id))?;
+    let pending = items.take(&Key::pending(tenant.workspace_id(), id))?;
+    Ok(invitation
+        .filter(|invitation| invitation.workspace_id == tenant.workspace_id())
+        .map(|invitation| Invited { invitation, pending }))
+}
+
+/// What somebody with an invitation's link needs to know of it.
+#[derive(Debug)]
+pub struct InvitationContext {
+    /// The invitation.
+    pub invited: Invited,
+    /// Its workspace, unless that is gone.
+    pub workspace: Option<Workspace>,
+    /// Who invited.
+    pub inviter: Option<User>,
+    /// Who accepted it, if somebody did.
+    pub accepted_by: Option<User>,
+    /// Whose the e-mail is.
+    pub email: Option<EmailRecord>,
+    /// The e-mail's pending invitations to other workspaces, as many as end with this one.
+    pub siblings: Vec<Guard>,
+}
+
+impl InvitationContext {
+    /// Whether the invitation can still be accepted, its time apart: it has not ended, its e-mail joined nowhere by
+    /// another invitation since, and its inviter still has the right to send it.
+    pub fn open(&self) -> Result<(&Pending, &Workspace, &User), Error> {
+        let pending = self.invited.open()?;
+        let invitation = &self.invited.invitation;
+        let joined_since = self
+            .email
+            .as_ref()
+            .is_some_and(|email| email.invite_epoch > invitation.invite_epoch);
+        let (Some(workspace), Some(inviter), false) = (&self.workspace, &self.inviter, joined_since) else {
+            return Err(Error::InvitationRevoked);
+        };
+        let may_still = inviter.membership.as_ref().is_some_and(|membership| {
+            membership.workspace_id == invitation.workspace_id && membership.role.may_invite(invitation.role)
+        });
+        if may_still { Ok((pending, workspace, inviter)) } else { Err(Error::InvitationRevoked) }
+    }
+
+    /// Where the invitation stands now.
+    #[must_use]
+    pub fn status(&self, now: Time) -> Status {
+        match self.open() {
+            Ok((pending, ..)) => pending.status(now),
+            Err(Error::InvitationUsed) => Status::Accepted,
+            Err(_) => Status::Revoked,
+        }
+    }
+}
+
+/// A new invitation and what it was decided on.
+#[derive(Debug)]
+pub struct NewInvitation<'a> {
+    /// The invitation.
+    pub invitation: &'a Invitation,
+    /// Its pending part.
+    pub pending: &'a Pending,
+    /// The pending invitation that it replaces.
+    pub replaced: Option<InvitationId>,
+    /// When its mail is due again, should the function end before the mail's fate is known.
+    pub mail_due_at: Time,
+    /// The slot of the limit that it takes.
+    pub slot: &'a Slot,
+}
+
+impl Store {
+    /// Finds an invitation by its id alone.
+    pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, Error> {
+        let key = Key::invitation(id);
+        self.get(vec![key.clone()]).await?.take(&key)
+    }
+
+    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
+    pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
+        let pending = Key::pending(invitation.workspace_id, invitation.id);
+        let workspace = Key::workspace(invitation.workspace_id);
+        let inviter = Key::user(invitation.invited_by);
+        let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
+        let keys = [&pending, &workspace, &inviter].into_iter().chain(&accepted_by).cloned().collect();
+        let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
+        let siblings = guards
+            .into_iter()
+            .filter(|guard| guard.invitation_id != invitation.id)
+            .take(SIBLINGS_MAX)
+            .collect();
+        let mut items = items;
+        Ok(InvitationContext {
+            workspace: items.take(&workspace)?,
+            inviter: items.peek(&inviter)?,
+            accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
+            email,
+            siblings,
+            invited: Invited {
+                pending: items.take(&pending)?,
+                invitation,
+            },
+        })
+    }
+
+    /// The e-mail's record and its guards, a bounded number of them.
+    async fn email_guards(&self, email: &EmailAddress) -> Result<(Option<EmailRecord>, Vec<Guard>), Error> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", table::PK)
+            .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
+            // The record sorts before the guards; the invitation's own guard may be among them.
+            .limit(i32::try_from(SIBLINGS_MAX + 2).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| unavailable("Query", &error))?;
+        let (mut record, mut guards) = (None, Vec::new());
+        for item in page.items.unwrap_or_default() {
+            let is_guard = item
+                .get(table::SK)
+                .and_then(|sk| sk.as_s().ok())
+                .is_some_and(|sk| sk.starts_with(GUARD));
+            if is_guard {
+                guards.push(parse(item)?);
+            } else {
+                record = Some(parse(item)?);
+            }
+        }
+        Ok((record, guards))
+    }
+
+    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`] rows.
+    pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
+        let mut rows = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+                .expression_attribute_names("#pk", table::PK)
+                .expression_attribute_names("#sk", table::SK)
+                .expression_attribute_values(":pk", AttributeValue::S(workspace_partition(tenant.workspace_id())))
+                .expression_attribute_values(":prefix", AttributeValue::S(PENDING.to_owned()))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| unavailable("Query", &error))?;
+            for item in page.items.unwrap_or_default() {
+                rows.push(parse(item)?);
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Makes an invitation, ending the one it replaces, and marks its mail as due. [`Error::Stale`] when the e-mail's
+    /// owner, its pending invitation, the room for one more or the limit's slot is no longer as read. `email` is the
+    /// record as read, or none when there was none; a resend does not depend on where its invitee is.
+    pub async fn invitation_create(
+        &self,
+        access: &Access,
+        new: NewInvitation<'_>,
+        email: Option<&EmailRecord>,
+    ) -> Result<(), Error> {
+        let now = new.invitation.created_at;
+        let check = match email {
+            None => Write::check(Key::email(&new.invitation.email), "attribute_not_exists(#pk)"),
+            Some(record) => Write::check(
+                Key::email(&new.invitation.email),
+                "#invite_epoch = :invite_epoch AND attribute_not_exists(#workspace_id)",
+            )
+            .bind(":invite_epoch", record.invite_epoch),
+        };
+        self.commit(created(access, &new, now).and(check)).await
+    }
+
+    /// Makes a new invitation in the place of `new.replaced`.
+    pub async fn invitation_resend(&self, access: &Access, new: NewInvitation<'_>) -> Result<(), Error> {
+        let now = new.invitation.created_at;
+        let check = Write::check(
+            Key::email(&new.invitation.email),
+            "attribute_not_exists(#pk) OR #invite_epoch = :invite_epoch",
+        )
+        .bind(":invite_epoch", new.invitation.invite_epoch);
+        self.commit(created(access, &new, now).and(check)).await
+    }
+
+    /// Moves a pending invitation's expiry; [`Error::Stale`] when it ended meanwhile.
+    pub async fn invitation_extend(&self, access: &Access, id: InvitationId, to: Time) -> Result<Pending, Error> {
+        let write = Write::update(
+            Key::pending(access.workspace().id, id),
+            "SET #expires_at = :expires_at",
+        )
+        .bind(":expires_at", to);
+        self.update_one(write).await.map_err(Error::from)
+    }
+
+    /// Records the fate of a pending invitation's mail; an invitation that ended meanwhile needs none.
+    pub async fn invitation_delivery(
+        &self,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        delivery: &Delivery,
+        still_due: bool,
+    ) -> Result<(), Error> {
+        let expression = if still_due {
+            "SET #delivery = :delivery"
+        } else {
+            "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk"
+        };
+        let write = Write::update(Key::pending(workspace, id), expression)
+            .when("#delivery.#status = :queued")
+            .bind(":delivery", delivery)
+            .bind(":queued", crate::models::invitation::DeliveryStatus::Queued);
+        match self.update_one::<Pending>(write).await {
+            Ok(_) | Err(super::write::UpdateError::Condition(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Revokes a pending invitation: cancelled by its workspace, or declined. [`Error::Stale`] when it ended meanwhile.
+    pub async fn invitation_revoke(&self, invitation: &Invitation, now: Time) -> Result<(), Error> {
+        let guard = Guard {
+            invitation_id: invitation.id,
+            workspace_id: invitation.workspace_id,
+        };
+        let writes = Writes::new()
+            .all(ended(&guard, &invitation.email, Status::Revoked, None, now))
+            .and(fewer_pending(invitation.workspace_id, 1));
+        self.commit(writes).await
+    }
+
+    /// Revokes pending invitations of a workspace, some at a time, until none of `rows` is left.
+    pub async fn invitation_clear(&self, access: &Access, rows: &[Pending], now: Time) -> Result<(), Error> {
+        for chunk in rows.chunks(CLEARED_MAX) {
+            let workspace_id = access.workspace().id;
+            let writes = chunk.iter().fold(Writes::new(), |writes, row| {
+                let guard = Guard {
+                    invitation_id: row.id,
+                    workspace_id,
+                };
+                writes.all(ended(&guard, &row.email, Status::Revoked, None, now))
+            });
+            self.commit(writes.and(fewer_pending(workspace_id, chunk.len()))).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what other invitations of an e-mail that joined a workspace are left, beyond those that the accepting
+    /// transaction ended.
+    pub async fn invitation_siblings_end(&self, email: &EmailAddress, now: Time) -> Result<(), Error> {
+        loop {
+            let (_, guards) = self.email_guards(email).await?;
+            if guards.is_empty() {
+                return Ok(());
+            }
+            let writes = guards.iter().take(SIBLINGS_MAX).fold(Writes::new(), |writes, guard| {
+                writes.all(sibling_ended(guard, email, now))
+            });
+            self.commit(writes).await?;
+        }
+    }
+
+    /// Accepts an invitation: it is used, the member is there, the user's workspace is set, the counters moved, and
+    /// other invitations to the e-mail are dead, all in one transaction. [`Error::Stale`] when anything it was decided
+    /// on changed.
+    pub async fn invitation_accept(
+        &self,
+        context: &InvitationContext,
+        accepting: Accepting<'_>,
+        now: Time,
+    ) -> Result<Membership, Error> {
+        let (pending, workspace, inviter) = context.open()?;
+        let invitation = &context.invited.invitation;
+        let membership = Membership {
+            workspace_id: workspace.id,
+            role: invitation.role,
+            joined_at: now,
+            joined_epoch: workspace.epoch,
+        };
+        let user = accepting.user;
+        let guard = Guard {
+            invitation_id: invitation.id,
+            workspace_id: workspace.id,
+        };
+        let [pending_end, guard_end, invitation_end] =
+            ended(&guard, &invitation.email, Status::Accepted, Some(user.id), now);
+        let pending_end = pending_end
+            .when("#expires_at = :expires_at")
+            .bind(":expires_at", pending.expires_at);
+        let owners = i64::from(invitation.role == Role::Owner);
+        let counted = Write::update(
+            Key::workspace(workspace.id),
+            "ADD #member_count :one, #owner_count :owners, #pending_count :minus",
+        )
+        .when("#epoch = :epoch")
+        .bind(":one", 1)
+        .bind(":minus", -1)
+        .bind(":owners", owners)
+        .bind(":epoch", workspace.epoch);
+        let inviter_still_may = Write::check(
+            Key::user(inviter.id),
+            "#membership.#workspace_id = :workspace AND #membership.#role = :role",
+        )
+        .bind(":workspace", workspace.id)
+        .bind(":role", inviter.membership.as_ref().map(|membership| membership.role));
+        let seated = accepting.writes(&membership, context.email.as_ref(), now);
+        let writes = Writes::new()
+            .and(pending_end)
+            .and(guard_end)
+            .and(invitation_end)
+            .and(counted)
+            .and(inviter_still_may)
+            .and(Write::create(
+                "member",
+                Key::member(workspace.id, now, user.id),
+                &Member::of(user, &membership),
+            ))
+            .all(seated)
+            .all(context.siblings.iter().flat_map(|guard| sibling_ended(guard, &invitation.email, now)));
+        self.commit(writes).await?;
+        Ok(membership)
+    }
+}
+
+/// Who accepts: a new account, or one that was read; and the session that starts with it.
+#[derive(Debug)]
+pub struct Accepting<'a> {
+    /// The account; a new one has the e-mail of the invitation and no item yet.
+    pub user: &'a User,
+    /// The session's id.
+    pub session_id: SessionId,
+    /// The session.
+    pub session: &'a Session,
+    /// Sessions that make room for it.
+    pub evicted: &'a [SessionId],
+}
+
+impl Accepting<'_> {
+    fn writes(&self, membership: &Membership, email: Option<&EmailRecord>, now: Time) -> Vec<Write> {
+        let Some(record) = email else {
+            let mut user = self.user.clone();
+            user.membership = Some(membership.clone());
+            user.sessions.insert(self.session_id, self.session.clone());
+            return account_create(&user, 1).to_vec();
+        };
+        let mut sessions = self.user.sessions.clone();
+        sessions.retain(|id, _| !self.evicted.contains(id));
+        sessions.insert(self.session_id, self.session.clone());
+        let user = seat(self.user, membership, now)
+            .also_set("#sessions = :sessions")
+            .when("#sessions = :read")
+            .bind(":sessions", sessions)
+            .bind(":read", &self.user.sessions);
+        let moved = Write::update(
+            Key::email(&self.user.email),
+            "SET #workspace_id = :workspace, #invite_epoch = :next",
+        )
+        .when("attribute_not_exists(#workspace_id) AND #invite_epoch = :read")
+        .bind(":workspace", membership.workspace_id)
+        .bind(":next", record.invite_epoch + 1)
+        .bind(":read", record.invite_epoch);
+        vec![user, moved]
+    }
+}
+
+/// The writes of a new invitation.
+fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
+    let (invitation, pending) = (new.invitation, new.pending);
+    let workspace = access.workspace().id;
+    let guard = Guard {
+        invitation_id: invitation.id,
+        workspace_id: workspace,
+    };
+    let guard_write = Write::put("guard", Key::guard(&invitation.email, workspace), &guard);
+    let writes = Writes::new()
+        .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
+        .and(
+            Write::create("pending", Key::pending(workspace, invitation.id), pending)
+                .with(table::INDEX_PK, super::keys::DUE)
+                .with(table::INDEX_SK, due_in_index(new.mail_due_at, invitation.id)),
+        )
+        .and(new.slot.write());
+    match new.replaced {
+        Some(old) => {
+            let old_guard = Guard {
+                invitation_id: old,
+                workspace_id: workspace,
+            };
+            let [pending_end, _, invitation_end] = ended(&old_guard, &invitation.email, Status::Revoked, None, now);
+            writes
+                .and(guard_write.when("#invitation_id = :old").bind(":old", old))
+                .and(pending_end)
+                .and(invitation_end)
+                .and(Write::check(Key::workspace(workspace), "attribute_exists(#pk)"))
+        }
+        None => writes.and(guard_write.when("attribute_not_exists(#pk)")).and(
+            Write::update(Key::workspace(workspace), "ADD #pending_count :one")
+                .when("#pending_count < :most")
+                .bind(":one", 1)
+                .bind(":most", PENDING_MAX),
+        ),
+    }
+}
+
+/// The writes that end a pending invitation: its row, its guard, and how it ended.
+fn ended(guard: &Guard, email: &EmailAddress, status: Status, by: Option<UserId>, now: Time) -> [Write; 3] {
+    let end = End {
+        status,
+        at: now,
+        accepted_by: by,
+    };
+    [
+        Write::delete(Key::pending(guard.workspace_id, guard.invitation_id)),
+        Write::delete(Key::guard(email, guard.workspace_id))
+            .when("#invitation_id = :invitation")
+            .bind(":invitation", guard.invitation_id),
+        Write::update(Key::invitation(guard.invitation_id), "SET #end = :end, #ttl = :ttl")
+            .when("attribute_not_exists(#end)")
+            .bind(":end", end)
+            .bind(":ttl", now.plus(ENDED_KEPT).as_seconds()),
+    ]
+}
+
+fn sibling_ended(guard: &Guard, email: &EmailAddress, now: Time) -> Vec<Write> {
+    let mut writes = ended(guard, email, Status::Revoked, None, now).to_vec();
+    writes.push(fewer_pending(guard.workspace_id, 1));
+    writes
+}
+
+fn fewer_pending(workspace: WorkspaceId, by: usize) -> Write {
+    let by = i64::try_from(by).unwrap_or(i64::MAX);
+    Write::update(Key::workspace(workspace), "ADD #pending_count :minus").bind(":minus", -by)
+}

@@ -1,0 +1,158 @@
+//! Rate limits in the table: an item holds a ring of slots, `s<i>` (when it was taken, in milliseconds) and `n<i>`
+//! (by which call).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::write::UpdateError;
+use super::{Item, Items, Key, Store, Write};
+use crate::clock::Time;
+use crate::error::Error;
+use crate::models::limit::{Rule, Stamps};
+
+/// A rule applied to somebody.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    rule: Rule,
+    subject: String,
+}
+
+/// A slot that a call is about to take.
+#[derive(Debug)]
+pub struct Slot {
+    key: Key,
+    index: usize,
+    free_until: Time,
+    now: Time,
+    expires_at: Time,
+    nonce: String,
+}
+
+impl Limit {
+    /// `rule` for `subject`.
+    #[must_use]
+    pub fn new(rule: Rule, subject: impl ToString) -> Self {
+        Self {
+            rule,
+            subject: subject.to_string(),
+        }
+    }
+
+    /// The item that holds its slots.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::limit(self.rule.name, &self.subject)
+    }
+
+    /// A free slot, from items that were read with [`Limit::key`]; [`Error::RateLimited`] when there is none.
+    pub fn slot(&self, items: &Items, now: Time) -> Result<Slot, Error> {
+        let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
+        let nonce = crate::ids::random_bytes::<8>();
+        let salt = usize::from(u16::from_be_bytes([nonce[0], nonce[1]]));
+        let free = self.rule.free_slot(&stamps, now, salt).map_err(Error::RateLimited)?;
+        Ok(Slot {
+            key: self.key(),
+            index: free.index,
+            free_until: free.free_until,
+            now,
+            expires_at: now.plus(self.rule.window),
+            nonce: u64::from_be_bytes(nonce).to_string(),
+        })
+    }
+}
+
+/// Slot stamps as the item holds them; an attribute that is none is no slot.
+fn stamps(item: &Item) -> Stamps {
+    item.iter()
+        .filter_map(|(name, value)| {
+            let index = name.strip_prefix('s')?.parse().ok()?;
+            let millis = value.as_n().ok()?.parse().ok()?;
+            Some((index, Time::from_millis(millis)))
+        })
+        .collect()
+}
+
+impl Slot {
+    /// The write that takes the slot, if it is still free: as part of a transaction, or by [`Store::slot_take`].
+    #[must_use]
+    pub fn write(&self) -> Write {
+        Write::upsert(
+            self.key.clone(),
+            "SET #stamp = :now, #nonce = :nonce, #ttl = :ttl, #entity = :entity",
+        )
+        .when("attribute_not_exists(#stamp) OR #stamp <= :free_until")
+        .name("#stamp", format!("s{}", self.index))
+        .name("#nonce", format!("n{}", self.index))
+        .bind(":now", self.now.as_millis())
+        .bind(":nonce", &self.nonce)
+        .bind(":free_until", self.free_until.as_millis())
+        .bind(":ttl", self.expires_at.as_seconds() + 1)
+        .bind(":entity", "limit")
+    }
+
+    fn was_taken_by_this_call(&self, item: &Item) -> bool {
+        item.get(&format!("n{}", self.index)) == Some(&AttributeValue::S(self.nonce.clone()))
+    }
+}
+
+impl Store {
+    /// Takes a slot. [`Error::Stale`] when another call took it first; a retry that finds the slot taken by its own
+    /// first try, whose answer was lost, has it.
+    pub async fn slot_take(&self, slot: &Slot) -> Result<(), Error> {
+        match self.update_one::<serde::de::IgnoredAny>(slot.write()).await {
+            Err(UpdateError::Condition(Some(item))) if slot.was_taken_by_this_call(&item) => Ok(()),
+            other => other.map(|_| ()).map_err(Error::from),
+        }
+    }
+
+    /// Takes a slot of `limit`, of which `items` were just read, choosing again while others are faster.
+    pub async fn limit_charge(&self, limit: &Limit, items: &Items, now: Time) -> Result<(), Error> {
+        match self.slot_take(&limit.slot(items, now)?).await {
+            Err(Error::Stale) => {}
+            settled => return settled,
+        }
+        super::settle(async || {
+            let items = self.get(vec![limit.key()]).await?;
+            self.slot_take(&limit.slot(&items, now)?).await
+        })
+        .await
+    }
+}
+
+/// A limit that a request is charged for once, however often it decides again.
+#[derive(Debug)]
+pub struct Charge {
+    /// The limit.
+    pub limit: Limit,
+    charged: AtomicBool,
+}
+
+impl Charge {
+    /// A charge that is still due.
+    #[must_use]
+    pub fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            charged: AtomicBool::new(false),
+        }
+    }
+
+    /// Refuses early, from what was read, when the limit has no room and the charge is still due.
+    pub fn check(&self, items: &Items, now: Time) -> Result<(), Error> {
+        if self.charged.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.limit.slot(items, now).map(|_| ())
+    }
+
+    /// Charges, unless that was done.
+    pub async fn settle(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
+        if self.charged.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        store.limit_charge(&self.limit, items, now).await?;
+        self.charged.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}

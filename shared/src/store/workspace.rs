@@ -1,0 +1,204 @@
+//! Workspaces.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::limit::Slot;
+use super::{Key, Store, Write, Writes, account, keys, parse, table, unavailable};
+use crate::auth::access::{Access, Tenant};
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::{SessionId, WorkspaceId};
+use crate::models::member::Member;
+use crate::models::role::Role;
+use crate::models::user::{Membership, Session, User};
+use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate};
+
+/// Sessions that revoking all of a workspace's counts at most.
+pub const SESSIONS_COUNTED_MAX: u64 = 10_000;
+
+#[derive(Serialize)]
+struct SlugRecord {
+    workspace_id: WorkspaceId,
+}
+
+/// The membership of a workspace's founder.
+#[must_use]
+pub fn founder(workspace: &Workspace) -> Membership {
+    Membership {
+        workspace_id: workspace.id,
+        role: Role::Owner,
+        joined_at: workspace.created_at,
+        joined_epoch: workspace.epoch,
+    }
+}
+
+/// Puts a new workspace, its slug and its founder's row.
+pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
+    let member = Member::of(founder_user, &founder(workspace));
+    [
+        Write::create("workspace", Key::workspace(workspace.id), workspace),
+        Write::create("slug", Key::slug(&workspace.slug), &SlugRecord { workspace_id: workspace.id }),
+        Write::create("member", Key::member(workspace.id, member.joined_at, member.id), &member),
+    ]
+}
+
+impl Store {
+    /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free.
+    pub async fn workspace_found(&self, user: &User, workspace: &Workspace, now: Time) -> Result<(), Error> {
+        let writes = Writes::new()
+            .all(workspace_create(user, workspace))
+            .and(account::seat(user, &founder(workspace), now))
+            .and(account::email_seat(user, workspace.id));
+        self.commit(writes).await
+    }
+
+    /// Updates a workspace's fields and answers it as it is then.
+    pub async fn workspace_update(
+        &self,
+        access: &Access,
+        update: &WorkspaceUpdate,
+        now: Time,
+    ) -> Result<Workspace, Error> {
+        let mut expression = FieldUpdate::new();
+        expression.field("name", update.name.as_ref().map_or(Change::Keep, Change::Set));
+        expression.field("logo_url", update.logo_url.as_ref());
+        expression.field("website", update.website.as_ref());
+        expression.field("billing_email", update.billing_email.as_ref());
+        expression.field("description", update.description.as_ref());
+        expression.field("timezone", update.timezone.clone().or_default("UTC".to_owned()).as_ref());
+        expression.field("support_email", update.support_email.as_ref());
+        expression.field("slack_connect_url", update.slack_connect_url.as_ref());
+        expression.field("unit_system", update.unit_system.clone().or_default(UnitSystem::default()).as_ref());
+        expression.field("map_home", update.map_home.as_ref());
+        let write = expression.into_write(Key::workspace(access.workspace().id), now);
+        self.update_one(write).await.map_err(Error::from)
+    }
+
+    /// Deletes a workspace whose only member is its owner and that has no pending invitations. [`Error::Stale`] when
+    /// either changed.
+    pub async fn workspace_delete(&self, access: &Access, now: Time) -> Result<(), Error> {
+        let (user, workspace) = (access.user(), access.workspace());
+        // A session from before a revocation of all sessions must not wake up when its workspace is gone.
+        let live: std::collections::BTreeMap<SessionId, Session> = user
+            .sessions
+            .iter()
+            .filter(|(_, session)| !session.is_revoked(access.membership(), workspace.epoch))
+            .map(|(id, session)| (*id, session.clone()))
+            .collect();
+        let writes = Writes::new()
+            .and(
+                Write::delete(Key::workspace(workspace.id))
+                    .when("#member_count = :one AND #pending_count = :zero AND #epoch = :epoch")
+                    .bind(":one", 1)
+                    .bind(":zero", 0)
+                    .bind(":epoch", workspace.epoch),
+            )
+            .and(Write::delete(Key::slug(&workspace.slug)))
+            .and(Write::delete(Key::member(
+                workspace.id,
+                access.membership().joined_at,
+                user.id,
+            )))
+            .and(
+                Write::update(
+                    Key::user(user.id),
+                    "SET #sessions = :live, #updated_at = :now REMOVE #membership, #gsi1pk, #gsi1sk",
+                )
+                .when("#epoch = :epoch AND #membership.#workspace_id = :workspace AND #sessions = :read")
+                .bind(":live", live)
+                .bind(":read", &user.sessions)
+                .bind(":now", now)
+                .bind(":epoch", user.epoch)
+                .bind(":workspace", workspace.id),
+            )
+            .and(account::email_unseat(&user.email, workspace.id));
+        self.commit(writes).await
+    }
+
+    /// Ends all sessions of all members, counting the call against its limit. [`Error::Stale`] when the workspace's
+    /// members or epoch changed since it was read, so that what the caller is told is exact.
+    pub async fn sessions_revoke(&self, access: &Access, slot: &Slot) -> Result<(), Error> {
+        let workspace = access.workspace();
+        let writes = Writes::new()
+            .and(
+                Write::update(Key::workspace(workspace.id), "SET #epoch = :next")
+                    .when("#epoch = :epoch AND #member_count = :members")
+                    .bind(":next", workspace.epoch + 1)
+                    .bind(":epoch", workspace.epoch)
+                    .bind(":members", workspace.member_count),
+            )
+            .and(slot.write());
+        self.commit(writes).await
+    }
+
+    /// The sessions of a workspace's members, from the index: at most [`SESSIONS_COUNTED_MAX`] are looked at.
+    pub async fn sessions_of(&self, tenant: Tenant) -> Result<Vec<Session>, Error> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(default)]
+            sessions: std::collections::BTreeMap<SessionId, Session>,
+        }
+        let mut sessions = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(table::INDEX)
+                .key_condition_expression("#pk = :users_of")
+                .expression_attribute_names("#pk", table::INDEX_PK)
+                .expression_attribute_values(":users_of", AttributeValue::S(keys::users_of(tenant.workspace_id())))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| unavailable("Query", &error))?;
+            for item in page.items.unwrap_or_default() {
+                sessions.extend(parse::<Row>(item)?.sessions.into_values());
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() || sessions.len() as u64 >= SESSIONS_COUNTED_MAX {
+                return Ok(sessions);
+            }
+        }
+    }
+}
+
+/// An update expression that grows field by field.
+struct FieldUpdate {
+    set: Vec<String>,
+    remove: Vec<String>,
+    bind: Vec<(String, Result<AttributeValue, serde_dynamo::Error>)>,
+}
+
+impl FieldUpdate {
+    fn new() -> Self {
+        Self {
+            set: vec!["#updated_at = :now".to_owned()],
+            remove: Vec::new(),
+            bind: Vec::new(),
+        }
+    }
+
+    fn field(&mut self, name: &str, change: Change<&(impl Serialize + ?Sized)>) {
+        match change {
+            Change::Keep => {}
+            Change::Clear => self.remove.push(format!("#{name}")),
+            Change::Set(value) => {
+                self.set.push(format!("#{name} = :{name}"));
+                self.bind.push((format!(":{name}"), serde_dynamo::to_attribute_value(value)));
+            }
+        }
+    }
+
+    fn into_write(self, key: Key, now: Time) -> Write {
+        let mut expression = format!("SET {} ADD #version :one", self.set.join(", "));
+        if !self.remove.is_empty() {
+            expression = format!("{expression} REMOVE {}", self.remove.join(", "));
+        }
+        let write = Write::update(key, &expression).bind(":now", now).bind(":one", 1);
+        self.bind.into_iter().fold(write, |write, (name, value)| write.bind_value(&name, value))
+    }
+}
