@@ -146,6 +146,7 @@ impl Clock {
     }
 
     /// Moves this clock and its clones on, or back when `seconds` is negative, and tells the time it shows then.
+    #[must_use]
     pub fn advance(&self, seconds: i64) -> Time {
         let moved = self
             .offset_ms

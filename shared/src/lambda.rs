@@ -38,7 +38,7 @@ pub fn service(router: Router) -> impl LambdaService {
     })
 }
 
-/// A service that lambda_http can run.
+/// A service that `lambda_http` can run.
 pub trait LambdaService:
     tower::Service<
         lambda_http::Request,

@@ -1,1 +1,194 @@
-//! x
+//! Members of the caller's workspace: list, change roles, remove.
+
+mod wire;
+
+use axum::extract::{Path, State};
+use axum::{Json, Router};
+use shared::auth::access::{Access, Caller};
+use shared::http::body::Payload;
+use shared::http::query::Params;
+use shared::ids::UserId;
+use shared::models::role::{Action, MembershipRefusal, Role, RoleChange, change_role, remove_member};
+use shared::store::cursor::{self, List};
+use shared::store::member::{Target, position};
+use shared::store::{Key, settle};
+use shared::{App, Code, Error};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use wire::{MemberChangedOut, MembersOut, PageIn, RoleIn};
+
+/// The codes particular to each operation.
+pub const ERRORS: &[(&str, &str, &[Code])] = &[
+    (
+        "get",
+        "/api/v1/workspaces/members",
+        &[Code::WorkspaceNotFound, Code::ValidationError],
+    ),
+    (
+        "patch",
+        "/api/v1/workspaces/members/{user_id}",
+        &[
+            Code::InvalidRole,
+            Code::LastOwner,
+            Code::Forbidden,
+            Code::MemberNotFound,
+            Code::WorkspaceNotFound,
+            Code::ValidationError,
+        ],
+    ),
+    (
+        "delete",
+        "/api/v1/workspaces/members/{user_id}",
+        &[
+            Code::Forbidden,
+            Code::LastOwner,
+            Code::MemberNotFound,
+            Code::WorkspaceNotFound,
+        ],
+    ),
+];
+
+/// The function's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_members))
+        .routes(routes!(change_member_role, remove_workspace_member))
+}
+
+/// The function as a router.
+pub fn router(app: App) -> Router {
+    shared::http::finish(routes(), app)
+}
+
+/// The workspace's members, in the order in which they joined: at most 500 an answer.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workspaces/members",
+    tag = "members",
+    security(("bearer" = [])),
+    params(
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Members in the answer, at most; 500 by default"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the answer that this one goes on behind")
+    ),
+    responses((status = 200, description = "Members", body = MembersOut))
+)]
+async fn list_members(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<MembersOut>, Error> {
+    let asked = match PageIn::parse(&params) {
+        Ok(asked) => asked,
+        Err(refused) => {
+            app.authorize(&caller, Action::Read).await?;
+            return Err(refused);
+        }
+    };
+    let (access, _, page) = app
+        .authorize_beside(
+            &caller,
+            Action::Read,
+            |_| Vec::new(),
+            |tenant| app.store.member_page(tenant, asked.position(), asked.limit),
+        )
+        .await?;
+    let workspace = access.workspace();
+    if !asked.is_of(workspace) {
+        return Err(PageIn::refused_cursor());
+    }
+    let next_cursor = match page.members.last() {
+        Some(last) if page.more => {
+            let cursor = cursor::seal(workspace, List::Members, &position(&access, last));
+            Some(cursor.ok_or_else(|| Error::Internal("a workspace's cursor key is none".to_owned()))?)
+        }
+        _ => None,
+    };
+    Ok(Json(MembersOut {
+        members: page.members.into_iter().map(Into::into).collect(),
+        total: workspace.member_count,
+        truncated: page.more,
+        next_cursor,
+    }))
+}
+
+/// Changes a member's role. A downgrade ends all of their sessions; the role they have already changes nothing.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/workspaces/members/{user_id}",
+    tag = "members",
+    security(("bearer" = [])),
+    params(("user_id" = String, Path, format = Uuid, description = "The member")),
+    request_body = RoleIn,
+    responses((status = 200, description = "The member has the role", body = MemberChangedOut))
+)]
+async fn change_member_role(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user_id): Path<String>,
+    payload: Payload,
+) -> Result<Json<MemberChangedOut>, Error> {
+    let now = app.now();
+    settle(async || {
+        let (access, target) = authorize_on(&app, &caller, &user_id).await?;
+        let RoleIn { role } = payload.parse()?;
+        let target = target.ok_or(Error::MemberNotFound)?;
+        let (actor, from) = (access.membership().role, target.membership.role);
+        if !actor.may_manage(from) {
+            return Err(Error::Forbidden);
+        }
+        let to: Role = role.parse().map_err(|_| Error::InvalidRole)?;
+        let change = change_role(actor, from, to, access.workspace().owner_count)
+            .map_err(|refusal| refused(refusal, Error::LastOwnerDemotion))?;
+        if change != RoleChange::None {
+            app.store.member_change_role(&access, &target, to, change, now).await?;
+        }
+        Ok(Json(MemberChangedOut::changed(target.user.id, to, change)))
+    })
+    .await
+}
+
+/// Removes a member and ends all of their sessions.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/workspaces/members/{user_id}",
+    tag = "members",
+    security(("bearer" = [])),
+    params(("user_id" = String, Path, format = Uuid, description = "The member")),
+    responses((status = 200, description = "They are no member any more", body = MemberChangedOut))
+)]
+async fn remove_workspace_member(
+    State(app): State<App>,
+    caller: Caller,
+    Path(user_id): Path<String>,
+) -> Result<Json<MemberChangedOut>, Error> {
+    let now = app.now();
+    settle(async || {
+        let (access, target) = authorize_on(&app, &caller, &user_id).await?;
+        let target = target.ok_or(Error::MemberNotFound)?;
+        let (actor, role) = (access.membership().role, target.membership.role);
+        remove_member(actor, role, access.workspace().owner_count)
+            .map_err(|refusal| refused(refusal, Error::LastOwnerRemoval))?;
+        app.store.member_remove(&access, &target, now).await?;
+        Ok(Json(MemberChangedOut::removed(target.user.id)))
+    })
+    .await
+}
+
+/// Proves that the caller may manage members, and reads the member in question in the same call; none when the
+/// workspace has no such member.
+async fn authorize_on(app: &App, caller: &Caller, user_id: &str) -> Result<(Access, Option<Target>), Error> {
+    let key = user_id.parse::<UserId>().ok().map(Key::user);
+    let (access, items) = app
+        .authorize_with(caller, Action::ManageMembers, |_| key.iter().cloned().collect())
+        .await?;
+    let user = match &key {
+        Some(key) => items.peek(key)?,
+        None => None,
+    };
+    let target = Target::of(&access, user);
+    Ok((access, target))
+}
+
+fn refused(refusal: MembershipRefusal, last_owner: Error) -> Error {
+    match refusal {
+        MembershipRefusal::Rank => Error::Forbidden,
+        MembershipRefusal::LastOwner => last_owner,
+    }
+}

@@ -1,1 +1,6 @@
-fn main(){}
+//! Cold start of the function `members`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> shared::lambda::Ended {
+    shared::lambda::serve(shared::app::Needs::NONE, members::router).await
+}

@@ -1,1 +1,93 @@
-//! x
+//! Ends all sessions of the caller's workspace.
+
+use axum::extract::State;
+use axum::{Json, Router};
+use serde::Serialize;
+use shared::auth::access::{Caller, Tenant};
+use shared::clock::Time;
+use shared::ids::WorkspaceId;
+use shared::models::limit::Rule;
+use shared::models::role::Action;
+use shared::models::user::{Membership, Session};
+use shared::models::workspace::Workspace;
+use shared::store::limit::Limit;
+use shared::store::settle;
+use shared::store::workspace::SESSIONS_COUNTED_MAX;
+use shared::{App, Code, Error};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The codes particular to each operation.
+pub const ERRORS: &[(&str, &str, &[Code])] = &[(
+    "post",
+    "/api/v1/workspaces/revoke-all-sessions",
+    &[Code::Forbidden, Code::WorkspaceNotFound, Code::RateLimited],
+)];
+
+/// The function's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(revoke_all_sessions))
+}
+
+/// The function as a router.
+pub fn router(app: App) -> Router {
+    shared::http::finish(routes(), app)
+}
+
+/// Ends all sessions of all members, the caller's included. At most once a minute.
+#[utoipa::path(
+    post,
+    path = "/api/v1/workspaces/revoke-all-sessions",
+    tag = "sessions",
+    security(("bearer" = [])),
+    responses((status = 200, description = "Every member has to log in again", body = SessionsRevoked))
+)]
+async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<Json<SessionsRevoked>, Error> {
+    let now = app.now();
+    settle(async || {
+        let (access, items, sessions) = app
+            .authorize_beside(
+                &caller,
+                Action::RevokeSessions,
+                |tenant| vec![limit(tenant).key()],
+                |tenant| app.store.sessions_of(tenant),
+            )
+            .await?;
+        let slot = limit(access.tenant()).slot(&items, now)?;
+        app.store.sessions_revoke(&access, &slot).await?;
+        Ok(Json(SessionsRevoked {
+            message: "All sessions of the workspace have been ended.",
+            members_affected: access.workspace().member_count,
+            sessions_revoked: live(&sessions, access.workspace(), now),
+            workspace_id: access.workspace().id,
+        }))
+    })
+    .await
+}
+
+fn limit(tenant: Tenant) -> Limit {
+    Limit::new(Rule::REVOKE_ALL, tenant.workspace_id())
+}
+
+/// How many of `sessions` neither expired nor were ended before.
+fn live(sessions: &[(Membership, Session)], workspace: &Workspace, now: Time) -> usize {
+    let live = sessions
+        .iter()
+        .filter(|(membership, session)| session.expires_at > now && !session.is_revoked(membership, workspace.epoch));
+    live.take(SESSIONS_COUNTED_MAX).count()
+}
+
+/// What was ended.
+#[derive(Debug, Serialize, ToSchema)]
+struct SessionsRevoked {
+    /// A sentence for people.
+    message: &'static str,
+    /// Members, all of whom have to log in again.
+    members_affected: u64,
+    /// Sessions that were ended; not counted beyond 10,000.
+    sessions_revoked: usize,
+    /// The workspace.
+    #[schema(value_type = String, format = Uuid)]
+    workspace_id: WorkspaceId,
+}

@@ -1,1 +1,6 @@
-fn main(){}
+//! Cold start of the function `sessions`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> shared::lambda::Ended {
+    shared::lambda::serve(shared::app::Needs::NONE, sessions::router).await
+}

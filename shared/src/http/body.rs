@@ -189,12 +189,18 @@ mod tests {
 
     #[derive(Debug, Deserr)]
     #[deserr(error = Faults)]
+    #[expect(dead_code, reason = "parsing them is what is tested")]
     struct Example {
-        #[deserr(try_from(String) = |text: String| Name::parse(&text) -> Invalid)]
+        #[deserr(try_from(String) = parse_name -> Invalid)]
         name: Name,
         email: String,
         #[deserr(default)]
         note: Patch<String>,
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "deserr hands over the value")]
+    fn parse_name(text: String) -> Result<Name, Invalid> {
+        Name::parse(&text)
     }
 
     fn parse(body: &str) -> Result<Example, Error> {

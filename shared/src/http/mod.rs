@@ -32,17 +32,16 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Completes a function's routes: errors in one shape for unknown paths and methods, the limit on bodies, redirects
 /// from trailing slashes, CORS, and the headers of every answer.
 pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
-    let (router, _) = routes.split_for_parts();
-    let router = router
+    let inner = axum::Router::from(routes)
         .fallback(|| async { Error::NotFound })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn(body::limit))
         .layer(middleware::from_fn(redirect_slash));
-    let router = match cors(&app) {
-        Some(cors) => router.layer(cors),
-        None => router,
+    let shared = match cors(&app) {
+        Some(cors) => inner.layer(cors),
+        None => inner,
     };
-    router
+    shared
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), frame))
         .with_state(app)

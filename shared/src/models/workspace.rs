@@ -116,7 +116,7 @@ impl Workspace {
 }
 
 /// What becomes of one field in an update.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
     /// The field keeps its value.
     #[default]

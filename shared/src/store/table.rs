@@ -1,6 +1,7 @@
 //! The table's definition: what the local stack and the tests create, and what `template.yaml` is held equal to.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, TimeToLiveSpecification,
@@ -19,7 +20,7 @@ pub const INDEX_PK: &str = "gsi1pk";
 /// The index's sort key.
 pub const INDEX_SK: &str = "gsi1sk";
 /// What the index holds besides keys.
-pub const INDEX_PROJECTION: [&str; 1] = ["sessions"];
+pub const INDEX_PROJECTION: [&str; 2] = ["membership", "sessions"];
 /// The TTL attribute, seconds since the Unix epoch.
 pub const TTL: &str = "ttl";
 
@@ -68,7 +69,7 @@ pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
         .await;
     match created {
         Ok(_) => {}
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => return Ok(()),
+        Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => return Ok(()),
         Err(error) => return Err(unavailable(super::describe(&error))),
     }
     let ttl = TimeToLiveSpecification::builder()

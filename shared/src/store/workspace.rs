@@ -16,7 +16,7 @@ use crate::models::user::{Membership, Session, User};
 use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate};
 
 /// Sessions that revoking all of a workspace's counts at most.
-pub const SESSIONS_COUNTED_MAX: u64 = 10_000;
+pub const SESSIONS_COUNTED_MAX: usize = 10_000;
 
 #[derive(Serialize)]
 struct SlugRecord {
@@ -133,10 +133,12 @@ impl Store {
         self.commit(writes).await
     }
 
-    /// The sessions of a workspace's members, from the index: at most [`SESSIONS_COUNTED_MAX`] are looked at.
-    pub async fn sessions_of(&self, tenant: Tenant) -> Result<Vec<Session>, Error> {
+    /// The sessions of a workspace's members, each with its member's place, from the index: at most
+    /// [`SESSIONS_COUNTED_MAX`] are looked at.
+    pub async fn sessions_of(&self, tenant: Tenant) -> Result<Vec<(Membership, Session)>, Error> {
         #[derive(Deserialize)]
         struct Row {
+            membership: Membership,
             #[serde(default)]
             sessions: std::collections::BTreeMap<SessionId, Session>,
         }
@@ -156,10 +158,11 @@ impl Store {
                 .await
                 .map_err(|error| unavailable("Query", &error))?;
             for item in page.items.unwrap_or_default() {
-                sessions.extend(parse::<Row>(item)?.sessions.into_values());
+                let row: Row = parse(item)?;
+                sessions.extend(row.sessions.into_values().map(|session| (row.membership.clone(), session)));
             }
             start = page.last_evaluated_key;
-            if start.is_none() || sessions.len() as u64 >= SESSIONS_COUNTED_MAX {
+            if start.is_none() || sessions.len() >= SESSIONS_COUNTED_MAX {
                 return Ok(sessions);
             }
         }
@@ -182,7 +185,7 @@ impl FieldUpdate {
         }
     }
 
-    fn field(&mut self, name: &str, change: Change<&(impl Serialize + ?Sized)>) {
+    fn field(&mut self, name: &str, change: Change<&impl Serialize>) {
         match change {
             Change::Keep => {}
             Change::Clear => self.remove.push(format!("#{name}")),

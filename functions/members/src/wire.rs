@@ -1,0 +1,154 @@
+//! The bodies and parameters of the members' requests and answers.
+
+use deserr::Deserr;
+use serde::Serialize;
+use shared::Error;
+use shared::clock::Time;
+use shared::error::Fault;
+use shared::http::body::Faults;
+use shared::http::query::Params;
+use shared::ids::UserId;
+use shared::models::email::EmailAddress;
+use shared::models::member::Member;
+use shared::models::role::{Role, RoleChange};
+use shared::models::text::Name;
+use shared::models::workspace::Workspace;
+use shared::store::cursor::{ClaimedCursor, List};
+use shared::store::member::PAGE_MAX;
+use utoipa::ToSchema;
+
+/// A member of the workspace.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberOut {
+    /// The user's id.
+    #[schema(value_type = String, format = Uuid)]
+    id: UserId,
+    /// Their e-mail address.
+    #[schema(value_type = String, format = Email)]
+    email: EmailAddress,
+    /// Their name.
+    #[schema(value_type = Option<String>, required = true)]
+    name: Option<Name>,
+    /// Their role.
+    role: Role,
+    /// When they joined.
+    #[schema(value_type = String, format = DateTime)]
+    joined_at: Time,
+}
+
+impl From<Member> for MemberOut {
+    fn from(member: Member) -> Self {
+        Self {
+            id: member.id,
+            email: member.email,
+            name: member.name,
+            role: member.role,
+            joined_at: member.joined_at,
+        }
+    }
+}
+
+/// Some of the workspace's members.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MembersOut {
+    /// The members, in the order in which they joined.
+    pub(crate) members: Vec<MemberOut>,
+    /// How many the workspace has.
+    pub(crate) total: u64,
+    /// Whether there are more behind these.
+    pub(crate) truncated: bool,
+    /// Where the next answer goes on, when there are more.
+    #[schema(required = true)]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// The page that is asked for.
+#[derive(Debug)]
+pub(crate) struct PageIn {
+    /// Members in the answer, at most.
+    pub(crate) limit: usize,
+    cursor: Option<ClaimedCursor>,
+}
+
+impl PageIn {
+    /// Parses `limit` and `cursor`, or tells every fault of them.
+    pub(crate) fn parse(params: &Params) -> Result<Self, Error> {
+        let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
+            text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
+        });
+        let cursor = params.get("cursor").map_or(Some(None), |text| ClaimedCursor::parse(text).map(Some));
+        match (limit, cursor) {
+            (Some(limit), Some(cursor)) => Ok(Self { limit, cursor }),
+            (limit, cursor) => {
+                let limit = limit.is_none().then(|| Fault::query("limit", "must be a whole number from 1 to 500"));
+                let cursor = cursor.is_none().then(bad_cursor);
+                Err(Error::Validation(limit.into_iter().chain(cursor).collect()))
+            }
+        }
+    }
+
+    /// Where the cursor claims to go on.
+    pub(crate) fn position(&self) -> Option<&str> {
+        self.cursor.as_ref().map(ClaimedCursor::position)
+    }
+
+    /// Whether the cursor, if there is one, is this workspace's own, for this list.
+    pub(crate) fn is_of(&self, workspace: &Workspace) -> bool {
+        self.cursor.as_ref().is_none_or(|cursor| cursor.is_of(workspace, List::Members))
+    }
+
+    /// The refusal of a cursor that is not.
+    pub(crate) fn refused_cursor() -> Error {
+        Error::Validation(vec![bad_cursor()])
+    }
+}
+
+fn bad_cursor() -> Fault {
+    Fault::query("cursor", "must be the next_cursor of an earlier answer")
+}
+
+/// The role that a member is to have.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct RoleIn {
+    /// `owner`, `manager`, `field_worker` or `member`.
+    #[schema(value_type = Role)]
+    pub(crate) role: String,
+}
+
+/// What became of a member.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberChangedOut {
+    /// A sentence for people.
+    message: &'static str,
+    /// The user's id.
+    #[schema(value_type = String, format = Uuid)]
+    user_id: UserId,
+    /// Their role; null when they are no member any more.
+    #[schema(required = true)]
+    role: Option<Role>,
+}
+
+impl MemberChangedOut {
+    /// They have `role`.
+    pub(crate) fn changed(user_id: UserId, role: Role, change: RoleChange) -> Self {
+        let message = match change {
+            RoleChange::None => "The member has this role already.",
+            RoleChange::Upgrade | RoleChange::Downgrade => "The member's role has been changed.",
+        };
+        Self {
+            message,
+            user_id,
+            role: Some(role),
+        }
+    }
+
+    /// They are no member any more.
+    pub(crate) fn removed(user_id: UserId) -> Self {
+        Self {
+            message: "The member has been removed.",
+            user_id,
+            role: None,
+        }
+    }
+}

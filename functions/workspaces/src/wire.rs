@@ -1,0 +1,184 @@
+//! The bodies of the workspaces' requests and answers.
+
+use deserr::Deserr;
+use serde::Serialize;
+use shared::Error;
+use shared::http::body::{Faults, Payload};
+use shared::models::email::EmailAddress;
+use shared::models::text::{self, Invalid, Name};
+use shared::models::workspace::{Change, UnitSystem, WorkspaceUpdate};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+/// A workspace to be made.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct WorkspaceNew {
+    /// Its name: trimmed, 1–255 characters.
+    #[deserr(try_from(&String) = Name::parse -> Invalid)]
+    #[schema(value_type = String, min_length = 1, max_length = 255)]
+    pub(crate) name: Name,
+}
+
+/// What changes of a workspace: an absent field keeps its value, null clears it.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct WorkspacePatch {
+    /// Its name: trimmed, 1–255 characters. It cannot be cleared.
+    #[deserr(default, try_from(&String) = renamed -> Invalid)]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 255)]
+    name: Option<Name>,
+    /// An http or https URL.
+    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    logo_url: Change<String>,
+    /// An http or https URL.
+    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    website: Change<String>,
+    /// An e-mail address.
+    #[deserr(default, try_from(Option<String>) = email -> Invalid)]
+    #[schema(value_type = Option<String>, format = Email, max_length = 254)]
+    billing_email: Change<String>,
+    /// At most 2,000 characters.
+    #[deserr(default, try_from(Option<String>) = description -> Invalid)]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    description: Change<String>,
+    /// A time zone of the IANA database; cleared, it is UTC.
+    #[deserr(default, try_from(Option<String>) = timezone -> Invalid)]
+    #[schema(value_type = Option<String>)]
+    timezone: Change<String>,
+    /// An e-mail address.
+    #[deserr(default, try_from(Option<String>) = email -> Invalid)]
+    #[schema(value_type = Option<String>, format = Email, max_length = 254)]
+    support_email: Change<String>,
+    /// An http or https URL.
+    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    slack_connect_url: Change<String>,
+    /// Units for display; cleared, they are imperial.
+    #[deserr(default, try_from(Option<String>) = unit_system -> Invalid)]
+    #[schema(value_type = Option<UnitSystem>)]
+    unit_system: Change<UnitSystem>,
+    /// A JSON object of at most 4 KiB.
+    #[deserr(default, try_from(Option<serde_json::Value>) = map_home -> Invalid)]
+    #[schema(value_type = Option<Object>)]
+    map_home: Change<String>,
+}
+
+/// A change that names the workspace. Its other fields are those of [`WorkspacePatch`], read from the same body.
+#[derive(Debug, Deserr)]
+#[deserr(error = Faults)]
+pub(crate) struct WorkspacePut {
+    #[deserr(try_from(&String) = Name::parse -> Invalid)]
+    name: Name,
+}
+
+impl PartialSchema for WorkspacePut {
+    fn schema() -> RefOr<Schema> {
+        let named = ObjectBuilder::new().required("name").build();
+        AllOfBuilder::new()
+            .item(WorkspacePatch::schema())
+            .item(named)
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for WorkspacePut {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        WorkspacePatch::schemas(schemas);
+    }
+}
+
+/// The workspace is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkspaceDeleted {
+    /// A sentence for people.
+    message: &'static str,
+}
+
+impl WorkspaceDeleted {
+    pub(crate) const NEW: Self = Self {
+        message: "The workspace has been deleted.",
+    };
+}
+
+impl From<WorkspacePatch> for WorkspaceUpdate {
+    fn from(patch: WorkspacePatch) -> Self {
+        Self {
+            name: patch.name,
+            logo_url: patch.logo_url,
+            website: patch.website,
+            billing_email: patch.billing_email,
+            description: patch.description,
+            timezone: patch.timezone,
+            support_email: patch.support_email,
+            slack_connect_url: patch.slack_connect_url,
+            unit_system: patch.unit_system,
+            map_home: patch.map_home,
+        }
+    }
+}
+
+/// The update that a PATCH asks for.
+pub(crate) fn parse_patch(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
+    payload.parse::<WorkspacePatch>().map(WorkspaceUpdate::from)
+}
+
+/// The update that a PUT asks for: a PATCH whose name is there. Every fault is told, and once.
+pub(crate) fn parse_put(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
+    match (payload.parse::<WorkspacePut>(), parse_patch(payload)) {
+        (Ok(put), Ok(update)) => Ok(WorkspaceUpdate {
+            name: Some(put.name),
+            ..update
+        }),
+        (Err(Error::Validation(mut faults)), Err(Error::Validation(others))) => {
+            let new: Vec<_> = others.into_iter().filter(|fault| !faults.contains(fault)).collect();
+            faults.extend(new);
+            Err(Error::Validation(faults))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+fn change<V, T>(value: Option<V>, parse: impl FnOnce(V) -> Result<T, Invalid>) -> Result<Change<T>, Invalid> {
+    value.map_or(Ok(Change::Clear), |value| parse(value).map(Change::Set))
+}
+
+fn renamed(text: &str) -> Result<Option<Name>, Invalid> {
+    Name::parse(text).map(Some)
+}
+
+fn web_url(text: Option<String>) -> Result<Change<String>, Invalid> {
+    change(text, |text| text::web_url(&text))
+}
+
+fn email(text: Option<String>) -> Result<Change<String>, Invalid> {
+    change(text, |text| {
+        EmailAddress::parse(&text)
+            .map(String::from)
+            .map_err(|_| Invalid("must be an e-mail address"))
+    })
+}
+
+fn description(text: Option<String>) -> Result<Change<String>, Invalid> {
+    change(text, |text| text::description(&text))
+}
+
+fn timezone(text: Option<String>) -> Result<Change<String>, Invalid> {
+    change(text, |text| text::timezone(&text))
+}
+
+fn unit_system(text: Option<String>) -> Result<Change<UnitSystem>, Invalid> {
+    change(text, |text| match text.as_str() {
+        "imperial" => Ok(UnitSystem::Imperial),
+        "metric" => Ok(UnitSystem::Metric),
+        _ => Err(Invalid("must be imperial or metric")),
+    })
+}
+
+fn map_home(value: Option<serde_json::Value>) -> Result<Change<String>, Invalid> {
+    change(value, |value| text::json_object(&value))
+}

@@ -1,0 +1,436 @@
+//! People, in a world of their own: production code on an embedded engine, one table a world, a mailbox, a clock.
+//!
+//! `TEST_DYNAMODB_ENDPOINT` names another engine, such as the real DynamoDB Local.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Layer, Storable, StoreReplace};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use local::engine::{Engine, Storage};
+use local::mailbox::{Mailbox, MailboxServer};
+use serde_json::{Value, json};
+use shared::app::{App, Needs};
+use shared::clock::Clock;
+use shared::config::Config;
+use shared::http::gateway::Gateway;
+use tower::ServiceExt;
+
+pub const PASSWORD: &str = "correct horse";
+
+/// The engine of this process. It lives on a thread of its own, as each test's runtime ends with its test.
+fn engine() -> &'static str {
+    static ENDPOINT: OnceLock<String> = OnceLock::new();
+    ENDPOINT.get_or_init(|| {
+        #[expect(clippy::disallowed_methods, reason = "which engine to test against is the tester's to say")]
+        if let Ok(endpoint) = std::env::var("TEST_DYNAMODB_ENDPOINT") {
+            return endpoint;
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let engine = Engine::start(&Storage::Memory).await.unwrap();
+                sender.send(engine.endpoint.clone()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        receiver.recv().unwrap()
+    })
+}
+
+/// Everything there is, for one test.
+pub struct World {
+    pub app: App,
+    pub clock: Clock,
+    pub mailbox: Mailbox,
+    pub calls: Calls,
+    router: Router,
+    people: AtomicU32,
+    _mailbox_server: MailboxServer,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        let clock = Clock::system();
+        let mailbox = Mailbox::new(clock.clone());
+        let server = mailbox.start().await.unwrap();
+        let table = format!("t-{}", uuid::Uuid::from_bytes(shared::ids::random_bytes()));
+        let mut config = Config::local(engine().to_owned(), server.endpoint.clone(), table.clone());
+        configure(&mut config);
+        let calls = Calls::default();
+        let interceptor = SharedInterceptor::new(calls.clone());
+        let app = App::start(config, clock.clone(), Needs::ALL, Some(interceptor)).await.unwrap();
+        shared::store::table::create(app.store.client(), &table).await.unwrap();
+        app.warm().await.unwrap();
+        Self {
+            router: local::stack::api(app.clone()),
+            app,
+            clock,
+            mailbox,
+            calls,
+            people: AtomicU32::new(0),
+            _mailbox_server: server,
+        }
+    }
+
+    /// Somebody without an account.
+    pub fn stranger(&self, name: &str) -> Person<'_> {
+        let number = self.people.fetch_add(1, Ordering::SeqCst);
+        let [_, a, b, c] = number.to_be_bytes();
+        Person {
+            world: self,
+            name: name.to_owned(),
+            email: format!("{name}@example.com"),
+            id: String::new(),
+            access: None,
+            refresh: String::new(),
+            address: IpAddr::from([10, a, b, c]),
+        }
+    }
+
+    /// Somebody who registered and logged in, and so owns a workspace.
+    pub async fn owner(&self, name: &str) -> Person<'_> {
+        let mut person = self.stranger(name);
+        let company = format!("{name} and company");
+        let registered = person
+            .post("/auth/register", json!({"email": person.email, "password": PASSWORD, "name": name, "company": company}))
+            .await;
+        registered.expect(201);
+        person.log_in().await;
+        person
+    }
+
+    /// Somebody who joined the workspace of `inviter` as `role`, by invitation and acceptance.
+    pub async fn joins(&self, inviter: &Person<'_>, name: &str, role: &str) -> Person<'_> {
+        let invitation = inviter.invite(&format!("{name}@example.com"), role).await.expect(201);
+        let mut person = self.stranger(name);
+        let accepted = person.accept(&invitation, json!({"password": PASSWORD, "name": name})).await.expect(200);
+        person.take_tokens(&accepted);
+        person
+    }
+
+    /// Moves the clock on.
+    pub fn pass(&self, seconds: i64) {
+        let _ = self.clock.advance(seconds);
+    }
+
+    /// Every item of the table, as text.
+    pub async fn dump(&self) -> Vec<String> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let scan = self.app.store.client().scan().table_name(self.app.store.table());
+            let page = scan.consistent_read(true).set_exclusive_start_key(start).send().await.unwrap();
+            items.extend(page.items.unwrap_or_default().iter().map(|item| format!("{item:?}")));
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return items;
+            }
+        }
+    }
+
+    pub async fn send(&self, request: Request<Body>, address: IpAddr) -> Answer {
+        let mut request = request;
+        request.extensions_mut().insert(Gateway {
+            request_id: String::new(),
+            source_ip: Some(address),
+            domain_name: Some("api.example.com".to_owned()),
+        });
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+}
+
+/// Somebody, with or without tokens.
+#[derive(Clone)]
+pub struct Person<'w> {
+    pub world: &'w World,
+    pub name: String,
+    pub email: String,
+    pub id: String,
+    pub access: Option<String>,
+    pub refresh: String,
+    pub address: IpAddr,
+}
+
+impl Person<'_> {
+    pub fn take_tokens(&mut self, answer: &Answer) {
+        self.access = Some(answer.body["access_token"].as_str().unwrap().to_owned());
+        self.refresh = answer.body["refresh_token"].as_str().unwrap().to_owned();
+        self.id = answer.body["user"]["id"].as_str().unwrap().to_owned();
+    }
+
+    pub async fn log_in(&mut self) {
+        let answer = self.post("/auth/login", json!({"email": self.email, "password": PASSWORD})).await.expect(200);
+        self.take_tokens(&answer);
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let path = if path.starts_with("/api") || path.starts_with("/.") || path.starts_with("/invite") {
+            path.to_owned()
+        } else {
+            format!("/api/v1{path}")
+        };
+        let builder = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        match &self.access {
+            Some(token) => builder.header("authorization", format!("Bearer {token}")),
+            None => builder,
+        }
+    }
+
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.world.send(self.request(method, path).body(body).unwrap(), self.address).await
+    }
+
+    pub async fn raw(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+        self.world.send(self.request(method, path).body(body.into()).unwrap(), self.address).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call("PUT", path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call("PATCH", path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, None).await
+    }
+
+    pub async fn workspace(&self) -> Answer {
+        self.get("/workspaces/").await
+    }
+
+    pub async fn members(&self) -> Answer {
+        self.get("/workspaces/members").await
+    }
+
+    pub async fn invitations(&self) -> Answer {
+        self.get("/workspaces/invitations").await
+    }
+
+    pub async fn invite(&self, email: &str, role: &str) -> Answer {
+        self.post("/workspaces/invitations", json!({"email": email, "role": role})).await
+    }
+
+    pub async fn cancel(&self, invitation: &str) -> Answer {
+        self.delete(&format!("/workspaces/invitations/{invitation}")).await
+    }
+
+    pub async fn resend(&self, invitation: &str) -> Answer {
+        self.call("POST", &format!("/workspaces/invitations/{invitation}/resend"), None).await
+    }
+
+    pub async fn extend(&self, invitation: &str, expires_at: &str) -> Answer {
+        self.patch(&format!("/workspaces/invitations/{invitation}"), json!({"expires_at": expires_at})).await
+    }
+
+    pub async fn change_role(&self, of: &str, role: &str) -> Answer {
+        self.patch(&format!("/workspaces/members/{of}"), json!({"role": role})).await
+    }
+
+    pub async fn remove(&self, who: &str) -> Answer {
+        self.delete(&format!("/workspaces/members/{who}")).await
+    }
+
+    pub async fn revoke_all(&self) -> Answer {
+        self.call("POST", "/workspaces/revoke-all-sessions", None).await
+    }
+
+    /// Accepts the invitation that `issued` (an answer of create or resend) holds the link of.
+    pub async fn accept(&self, issued: &Answer, more: Value) -> Answer {
+        self.post("/auth/accept-invite", proof(issued, more)).await
+    }
+
+    pub async fn preview(&self, issued: &Answer) -> Answer {
+        self.post("/auth/invitation", proof(issued, json!({}))).await
+    }
+
+    pub async fn decline(&self, issued: &Answer) -> Answer {
+        self.post("/auth/decline-invite", proof(issued, json!({}))).await
+    }
+
+    pub async fn refresh(&self) -> Answer {
+        self.post("/auth/refresh", json!({"refresh_token": self.refresh})).await
+    }
+
+    /// This person without tokens.
+    pub fn signed_out(&self) -> Self {
+        Self { access: None, ..self.clone() }
+    }
+}
+
+/// `invite_id` and `token` of an issued invitation's link, with `more` fields.
+pub fn proof(issued: &Answer, more: Value) -> Value {
+    let link = issued.body["invite_link"].as_str().unwrap();
+    let (_, fragment) = link.split_once('#').unwrap();
+    let mut body = more;
+    for pair in fragment.split('&') {
+        let (name, value) = pair.split_once('=').unwrap();
+        body[name] = json!(value);
+    }
+    body
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answer {
+    /// The answer, which must have this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    /// The answer, which must be this error, in the one shape of errors.
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.body["error_code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert_eq!(self.body["type"], format!("/errors#{}", code.to_lowercase()));
+        assert_eq!(self.body["request_id"].as_str(), self.header("x-request-id"));
+        assert_eq!(self.body["detail"].is_array(), code == "VALIDATION_ERROR", "{}", self.text);
+        assert_eq!(self.headers.contains_key("www-authenticate"), status == 401);
+        self
+    }
+
+    /// The fields that a 422 complains of.
+    #[track_caller]
+    pub fn faults(self) -> Vec<String> {
+        let answer = self.refused(422, "VALIDATION_ERROR");
+        let path = |fault: &Value| {
+            let loc = fault["loc"].as_array().unwrap().iter();
+            loc.map(|part| part.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(".")
+        };
+        let mut faults: Vec<String> = answer.body["detail"].as_array().unwrap().iter().map(path).collect();
+        faults.sort();
+        faults
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    #[track_caller]
+    pub fn id(&self) -> String {
+        self.body["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The DynamoDB calls that were made, with when they began and ended.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<Mutex<Vec<Call>>>);
+
+#[derive(Clone, Debug)]
+struct Call {
+    operation: String,
+    began: Instant,
+    ended: Instant,
+}
+
+#[derive(Clone, Debug)]
+struct Began(Instant);
+
+impl Storable for Began {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Calls {
+    pub fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    /// The operations called, sorted.
+    pub fn operations(&self) -> Vec<String> {
+        let mut operations: Vec<_> = self.0.lock().unwrap().iter().map(|call| call.operation.clone()).collect();
+        operations.sort();
+        operations
+    }
+
+    /// Sequential round trips: the longest chain of calls of which each began after the one before had ended.
+    pub fn round_trips(&self) -> usize {
+        let mut calls = self.0.lock().unwrap().clone();
+        calls.sort_by_key(|call| call.ended);
+        let mut last: Option<Instant> = None;
+        let mut trips = 0;
+        for call in calls {
+            if last.is_none_or(|ended| call.began >= ended) {
+                last = Some(call.ended);
+                trips += 1;
+            }
+        }
+        trips
+    }
+}
+
+impl Intercept for Calls {
+    fn name(&self) -> &'static str {
+        "Calls"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let mut layer = Layer::new("calls");
+        layer.store_put(Began(Instant::now()));
+        cfg.push_layer(layer);
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        _: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = cfg.load::<Metadata>().map_or_else(String::new, |metadata| metadata.name().to_owned());
+        let ended = Instant::now();
+        let began = cfg.load::<Began>().map_or(ended, |began| began.0);
+        self.0.lock().unwrap().push(Call { operation, began, ended });
+        Ok(())
+    }
+}
