@@ -1,1 +1,6 @@
-fn main(){}
+//! Cold start of the function `workspaces`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> shared::lambda::Ended {
+    shared::lambda::serve(shared::app::Needs::NONE, workspaces::router).await
+}

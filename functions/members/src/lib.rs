@@ -86,7 +86,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
             &caller,
             Action::Read,
             |_| Vec::new(),
-            |tenant| app.store.member_page(tenant, asked.position(), asked.limit),
+            |tenant| Box::pin(app.store.member_page(tenant, asked.position(), asked.limit)),
         )
         .await?;
     let workspace = access.workspace();
@@ -114,7 +114,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
     path = "/api/v1/workspaces/members/{user_id}",
     tag = "members",
     security(("bearer" = [])),
-    params(("user_id" = String, Path, format = Uuid, description = "The member")),
+    params(("user_id" = String, Path, format = "uuid", description = "The member")),
     request_body = RoleIn,
     responses((status = 200, description = "The member has the role", body = MemberChangedOut))
 )]
@@ -150,7 +150,7 @@ async fn change_member_role(
     path = "/api/v1/workspaces/members/{user_id}",
     tag = "members",
     security(("bearer" = [])),
-    params(("user_id" = String, Path, format = Uuid, description = "The member")),
+    params(("user_id" = String, Path, format = "uuid", description = "The member")),
     responses((status = 200, description = "They are no member any more", body = MemberChangedOut))
 )]
 async fn remove_workspace_member(

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MemberOut {
     /// The user's id.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     id: UserId,
     /// Their e-mail address.
     #[schema(value_type = String, format = Email)]
@@ -76,11 +76,15 @@ impl PageIn {
         let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
             text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
         });
-        let cursor = params.get("cursor").map_or(Some(None), |text| ClaimedCursor::parse(text).map(Some));
+        let cursor = params
+            .get("cursor")
+            .map_or(Some(None), |text| ClaimedCursor::parse(text).map(Some));
         match (limit, cursor) {
             (Some(limit), Some(cursor)) => Ok(Self { limit, cursor }),
             (limit, cursor) => {
-                let limit = limit.is_none().then(|| Fault::query("limit", "must be a whole number from 1 to 500"));
+                let limit = limit
+                    .is_none()
+                    .then(|| Fault::query("limit", "must be a whole number from 1 to 500"));
                 let cursor = cursor.is_none().then(bad_cursor);
                 Err(Error::Validation(limit.into_iter().chain(cursor).collect()))
             }
@@ -94,7 +98,9 @@ impl PageIn {
 
     /// Whether the cursor, if there is one, is this workspace's own, for this list.
     pub(crate) fn is_of(&self, workspace: &Workspace) -> bool {
-        self.cursor.as_ref().is_none_or(|cursor| cursor.is_of(workspace, List::Members))
+        self.cursor
+            .as_ref()
+            .is_none_or(|cursor| cursor.is_of(workspace, List::Members))
     }
 
     /// The refusal of a cursor that is not.
@@ -122,7 +128,7 @@ pub(crate) struct MemberChangedOut {
     /// A sentence for people.
     message: &'static str,
     /// The user's id.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     user_id: UserId,
     /// Their role; null when they are no member any more.
     #[schema(required = true)]

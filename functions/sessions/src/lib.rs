@@ -41,9 +41,9 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/revoke-all-sessions",
     tag = "sessions",
     security(("bearer" = [])),
-    responses((status = 200, description = "Every member has to log in again", body = SessionsRevoked))
+    responses((status = 200, description = "Every member has to log in again", body = RevokeAllOut))
 )]
-async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<Json<SessionsRevoked>, Error> {
+async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<Json<RevokeAllOut>, Error> {
     let now = app.now();
     settle(async || {
         let (access, items, sessions) = app
@@ -51,12 +51,12 @@ async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<J
                 &caller,
                 Action::RevokeSessions,
                 |tenant| vec![limit(tenant).key()],
-                |tenant| app.store.sessions_of(tenant),
+                |tenant| Box::pin(app.store.sessions_of(tenant)),
             )
             .await?;
         let slot = limit(access.tenant()).slot(&items, now)?;
         app.store.sessions_revoke(&access, &slot).await?;
-        Ok(Json(SessionsRevoked {
+        Ok(Json(RevokeAllOut {
             message: "All sessions of the workspace have been ended.",
             members_affected: access.workspace().member_count,
             sessions_revoked: live(&sessions, access.workspace(), now),
@@ -67,7 +67,7 @@ async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<J
 }
 
 fn limit(tenant: Tenant) -> Limit {
-    Limit::new(Rule::REVOKE_ALL, tenant.workspace_id())
+    Limit::new(Rule::REVOKE_ALL, &tenant.workspace_id())
 }
 
 /// How many of `sessions` neither expired nor were ended before.
@@ -80,7 +80,7 @@ fn live(sessions: &[(Membership, Session)], workspace: &Workspace, now: Time) ->
 
 /// What was ended.
 #[derive(Debug, Serialize, ToSchema)]
-struct SessionsRevoked {
+struct RevokeAllOut {
     /// A sentence for people.
     message: &'static str,
     /// Members, all of whom have to log in again.
@@ -88,6 +88,6 @@ struct SessionsRevoked {
     /// Sessions that were ended; not counted beyond 10,000.
     sessions_revoked: usize,
     /// The workspace.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     workspace_id: WorkspaceId,
 }

@@ -97,7 +97,9 @@ impl PeriodUsage {
         Self {
             location_events: usage.location_events,
             action_deliveries: usage.action_deliveries,
-            event_units: Units { halves: usage.half_units() },
+            event_units: Units {
+                halves: usage.half_units(),
+            },
             period_start: period.start,
             period_end: period.end,
         }

@@ -88,11 +88,7 @@ async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Json<Wo
     request_body = WorkspacePut,
     responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut))
 )]
-async fn put_workspace(
-    State(app): State<App>,
-    caller: Caller,
-    payload: Payload,
-) -> Result<Json<WorkspaceOut>, Error> {
+async fn put_workspace(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<WorkspaceOut>, Error> {
     update(&app, &caller, || wire::parse_put(&payload)).await
 }
 

@@ -26,43 +26,43 @@ pub(crate) struct WorkspaceNew {
 #[deserr(error = Faults)]
 pub(crate) struct WorkspacePatch {
     /// Its name: trimmed, 1–255 characters. It cannot be cleared.
-    #[deserr(default, try_from(&String) = renamed -> Invalid)]
+    #[deserr(default, try_from(&String) = self::renamed -> Invalid)]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 255)]
     name: Option<Name>,
     /// An http or https URL.
-    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
-    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    #[deserr(default, try_from(Option<String>) = self::web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     logo_url: Change<String>,
     /// An http or https URL.
-    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
-    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    #[deserr(default, try_from(Option<String>) = self::web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     website: Change<String>,
     /// An e-mail address.
-    #[deserr(default, try_from(Option<String>) = email -> Invalid)]
+    #[deserr(default, try_from(Option<String>) = self::email -> Invalid)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     billing_email: Change<String>,
     /// At most 2,000 characters.
-    #[deserr(default, try_from(Option<String>) = description -> Invalid)]
+    #[deserr(default, try_from(Option<String>) = self::description -> Invalid)]
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Change<String>,
     /// A time zone of the IANA database; cleared, it is UTC.
-    #[deserr(default, try_from(Option<String>) = timezone -> Invalid)]
+    #[deserr(default, try_from(Option<String>) = self::timezone -> Invalid)]
     #[schema(value_type = Option<String>)]
     timezone: Change<String>,
     /// An e-mail address.
-    #[deserr(default, try_from(Option<String>) = email -> Invalid)]
+    #[deserr(default, try_from(Option<String>) = self::email -> Invalid)]
     #[schema(value_type = Option<String>, format = Email, max_length = 254)]
     support_email: Change<String>,
     /// An http or https URL.
-    #[deserr(default, try_from(Option<String>) = web_url -> Invalid)]
-    #[schema(value_type = Option<String>, format = Uri, max_length = 2048)]
+    #[deserr(default, try_from(Option<String>) = self::web_url -> Invalid)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     slack_connect_url: Change<String>,
     /// Units for display; cleared, they are imperial.
-    #[deserr(default, try_from(Option<String>) = unit_system -> Invalid)]
+    #[deserr(default, try_from(Option<String>) = self::unit_system -> Invalid)]
     #[schema(value_type = Option<UnitSystem>)]
     unit_system: Change<UnitSystem>,
     /// A JSON object of at most 4 KiB.
-    #[deserr(default, try_from(Option<serde_json::Value>) = map_home -> Invalid)]
+    #[deserr(default, try_from(Option<serde_json::Value>) = self::map_home -> Invalid)]
     #[schema(value_type = Option<Object>)]
     map_home: Change<String>,
 }
@@ -78,11 +78,7 @@ pub(crate) struct WorkspacePut {
 impl PartialSchema for WorkspacePut {
     fn schema() -> RefOr<Schema> {
         let named = ObjectBuilder::new().required("name").build();
-        AllOfBuilder::new()
-            .item(WorkspacePatch::schema())
-            .item(named)
-            .build()
-            .into()
+        Schema::from(AllOfBuilder::new().item(WorkspacePatch::schema()).item(named)).into()
     }
 }
 
@@ -181,4 +177,61 @@ fn unit_system(text: Option<String>) -> Result<Change<UnitSystem>, Invalid> {
 
 fn map_home(value: Option<serde_json::Value>) -> Result<Change<String>, Invalid> {
     change(value, |value| text::json_object(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::extract::{FromRequest, Request};
+
+    async fn payload(body: &'static str) -> Payload {
+        Payload::from_request(Request::new(Body::from(body)), &())
+            .await
+            .unwrap()
+    }
+
+    fn at(refused: Result<WorkspaceUpdate, Error>) -> Vec<String> {
+        let Err(Error::Validation(faults)) = refused else {
+            panic!("{refused:?}")
+        };
+        let mut at: Vec<_> = faults.iter().map(|fault| fault.loc.join(".")).collect();
+        at.sort();
+        at
+    }
+
+    #[tokio::test]
+    async fn absent_keeps_null_clears_and_a_value_sets() {
+        let body =
+            r#"{"website":null,"timezone":"europe/berlin","billing_email":" Ann@Example.com ","map_home":{"z":1}}"#;
+        let update = parse_patch(&payload(body).await).unwrap();
+        let expected = WorkspaceUpdate {
+            website: Change::Clear,
+            timezone: Change::Set("Europe/Berlin".into()),
+            billing_email: Change::Set("ann@example.com".into()),
+            map_home: Change::Set(r#"{"z":1}"#.into()),
+            ..WorkspaceUpdate::default()
+        };
+        assert_eq!(update, expected);
+        assert_eq!(parse_patch(&payload("{}").await).unwrap(), WorkspaceUpdate::default());
+    }
+
+    #[tokio::test]
+    async fn every_fault_of_a_put_is_told_once() {
+        let body = payload(r#"{"website":"ftp://x","unit_system":5,"map_home":[]}"#).await;
+        assert_eq!(
+            at(parse_put(&body)),
+            ["body.map_home", "body.name", "body.unit_system", "body.website"]
+        );
+        assert_eq!(at(parse_put(&payload(r#"{"name":" "}"#).await)), ["body.name"]);
+        assert_eq!(at(parse_put(&payload("[]").await)), ["body"]);
+        assert_eq!(at(parse_put(&payload("").await)), ["body"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_cannot_be_cleared() {
+        let body = payload(r#"{"name":null}"#).await;
+        assert_eq!(at(parse_put(&body)), ["body.name"]);
+        assert_eq!(at(parse_patch(&body)), ["body.name"]);
+    }
 }

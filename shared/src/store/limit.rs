@@ -32,10 +32,10 @@ pub struct Slot {
 impl Limit {
     /// `rule` for `subject`.
     #[must_use]
-    pub fn new(rule: Rule, subject: impl Into<String>) -> Self {
+    pub fn new(rule: Rule, subject: &(impl ToString + ?Sized)) -> Self {
         Self {
             rule,
-            subject: subject.into(),
+            subject: subject.to_string(),
         }
     }
 

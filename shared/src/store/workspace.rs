@@ -70,7 +70,7 @@ impl Store {
         expression.field("timezone", update.timezone.clone().or_default("UTC".to_owned()).as_ref());
         expression.field("support_email", update.support_email.as_ref());
         expression.field("slack_connect_url", update.slack_connect_url.as_ref());
-        expression.field("unit_system", update.unit_system.clone().or_default(UnitSystem::default()).as_ref());
+        expression.field("unit_system", update.unit_system.or_default(UnitSystem::default()).as_ref());
         expression.field("map_home", update.map_home.as_ref());
         let write = expression.into_write(Key::workspace(access.workspace().id), now);
         self.update_one(write).await.map_err(Error::from)
