@@ -38,7 +38,7 @@ pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
                 .flat_map(|table| table.iter())
                 .filter(|(m, p, _)| *m == method && p == path)
                 .flat_map(|(_, _, codes)| codes.iter().copied());
-            describe(operation, own);
+            describe(operation, method, own);
         }
     }
     api
@@ -57,7 +57,7 @@ pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &m
     .filter_map(|(method, operation)| Some((method, operation?)))
 }
 
-fn describe(operation: &mut Operation, own: impl Iterator<Item = Code>) {
+fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = Code>) {
     let mut codes: Vec<Code> = own.collect();
     let authenticated = operation.security.as_ref().is_some_and(|security| !security.is_empty());
     if authenticated {
@@ -71,12 +71,17 @@ fn describe(operation: &mut Operation, own: impl Iterator<Item = Code>) {
     for error in every_error() {
         let answer = error.answer();
         let of_status = by_status.entry(answer.status.as_u16()).or_default();
-        if codes.contains(&answer.code) && !of_status.contains(&answer.code) {
+        // The last owner has two statuses: 400 when demoted, 403 when removed.
+        let other_deed = match error {
+            Error::LastOwnerDemotion => method == "delete",
+            Error::LastOwnerRemoval => method != "delete",
+            _ => false,
+        };
+        if codes.contains(&answer.code) && !of_status.contains(&answer.code) && !other_deed {
             of_status.push(answer.code);
         }
     }
     by_status.retain(|_, codes| !codes.is_empty());
-    // LAST_OWNER has two statuses: 400 for a demotion, 403 for a removal.
     for (status, codes) in by_status {
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         let response = ResponseBuilder::new()

@@ -16,7 +16,7 @@ use crate::models::workspace::{UnitSystem, Workspace};
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are those of Workspace and of its Settings")]
 pub struct WorkspaceOut {
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     pub id: WorkspaceId,
     #[schema(value_type = String)]
     pub name: Name,
@@ -66,7 +66,7 @@ impl From<&Workspace> for WorkspaceOut {
 #[expect(clippy::struct_excessive_bools, reason = "the wire has each of them")]
 pub struct UserOut {
     /// Its id.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     pub id: UserId,
     /// Its e-mail address.
     #[schema(value_type = String, format = Email)]
@@ -96,7 +96,7 @@ pub struct UserOut {
     /// Always false.
     pub is_staff: bool,
     /// The workspace it is in.
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = Option<String>, format = "uuid")]
     pub workspace_id: Option<WorkspaceId>,
     /// That workspace's slug.
     pub workspace_slug: Option<String>,
