@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use url::Url;
 
-use crate::engine::Storage;
+use crate::{engine::Storage, stack::StackConfig};
 
 /// The whole API on this machine, with a database and a mailbox inside.
 ///
-/// Serves every function on http://127.0.0.1:3000, together with an embedded DynamoDB engine and a mailbox that keeps
+/// Serves every function on 127.0.0.1, port 3000, together with an embedded DynamoDB engine and a mailbox that keeps
 /// what SES would have sent. Nothing else has to be installed, nothing listens beyond this machine, and no mail leaves it.
 #[derive(Debug, Parser)]
 #[command(name = "local", bin_name = "cargo run --", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
@@ -30,13 +31,26 @@ pub struct Serve {
     /// Keep the data in this file; without it everything is in memory and ends with the process
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+    /// Origins whose pages a browser lets call the API, separated by commas
+    #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',', value_name = "URL")]
+    pub allowed_origins: Vec<Url>,
+    /// A front end's own page that invitation links point to, instead of /invite
+    #[arg(long, env = "INVITE_URL", value_name = "URL")]
+    pub invite_url: Option<Url>,
+    /// What is logged to standard error, such as `info` for a line a request
+    #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: String,
 }
 
-impl Serve {
-    /// Where the data is kept.
-    #[must_use]
-    pub fn storage(&self) -> Storage {
-        self.data.clone().map_or(Storage::Memory, Storage::File)
+impl From<Serve> for StackConfig {
+    fn from(serve: Serve) -> Self {
+        Self {
+            storage: serve.data.map_or(Storage::Memory, Storage::File),
+            port: serve.port,
+            seed: true,
+            allowed_origins: serve.allowed_origins,
+            invite_url: serve.invite_url,
+        }
     }
 }
 
@@ -69,8 +83,10 @@ mod tests {
     fn it_serves_unless_told_otherwise() {
         let cli = Cli::parse_from(["local", "--port", "3001", "--data", "local.db"]);
         assert_eq!(cli.serve.port, 3001);
-        assert_eq!(cli.serve.storage(), Storage::File("local.db".into()));
         assert_eq!(cli.command, None);
+        let config = StackConfig::from(cli.serve);
+        assert_eq!(config.storage, Storage::File("local.db".into()));
+        assert!(config.seed);
         assert_eq!(Cli::parse_from(["local", "openapi"]).command, Some(Command::Openapi));
         assert!(Cli::try_parse_from(["local", "--port", "70000"]).is_err());
     }

@@ -127,7 +127,9 @@ async fn post(api: &Router, path: &str, token: Option<&str>, body: &Value) -> An
     };
     let Ok(response) = api.clone().oneshot(request).await;
     let status = response.status();
-    let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.unwrap_or_default();
+    let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX)
+        .await
+        .unwrap_or_default();
     Answer {
         status,
         body: serde_json::from_slice(&bytes).unwrap_or_default(),

@@ -140,7 +140,13 @@ mod tests {
     async fn a_transaction_is_all_or_nothing_and_names_the_item_that_refused() {
         let engine = Engine::start(&Storage::Memory).await.unwrap();
         let client = with_table(&engine).await;
-        client.put_item().table_name("items").item("pk", text("taken")).send().await.unwrap();
+        client
+            .put_item()
+            .table_name("items")
+            .item("pk", text("taken"))
+            .send()
+            .await
+            .unwrap();
 
         let refused = client
             .transact_write_items()
@@ -159,25 +165,46 @@ mod tests {
             _ => Vec::new(),
         };
         assert_eq!(codes, [Some("None"), Some("ConditionalCheckFailed")]);
-        let new = client.get_item().table_name("items").key("pk", text("new")).send().await.unwrap();
+        let new = client
+            .get_item()
+            .table_name("items")
+            .key("pk", text("new"))
+            .send()
+            .await
+            .unwrap();
         assert!(new.item().is_none());
         engine.stop().await;
     }
 
     #[tokio::test]
     async fn a_file_keeps_what_was_written() {
-        let path = std::env::temp_dir().join(format!("engine-{}.db", uuid::Uuid::now_v7()));
+        let path = std::env::temp_dir().join(format!(
+            "engine-{}.db",
+            uuid::Uuid::from_bytes(shared::ids::random_bytes())
+        ));
         let storage = Storage::File(path.clone());
 
         let engine = Engine::start(&storage).await.unwrap();
         let client = with_table(&engine).await;
-        client.put_item().table_name("items").item("pk", text("kept")).send().await.unwrap();
+        client
+            .put_item()
+            .table_name("items")
+            .item("pk", text("kept"))
+            .send()
+            .await
+            .unwrap();
         engine.stop().await;
         drop(client);
 
         let engine = Engine::start(&storage).await.unwrap();
         let client = testing::dynamodb(&engine.endpoint);
-        let kept = client.get_item().table_name("items").key("pk", text("kept")).send().await.unwrap();
+        let kept = client
+            .get_item()
+            .table_name("items")
+            .key("pk", text("kept"))
+            .send()
+            .await
+            .unwrap();
         assert!(kept.item().is_some());
         engine.stop().await;
         for suffix in ["", "-wal", "-shm"] {

@@ -15,7 +15,11 @@ pub(crate) async fn this_machine_only(request: Request, next: Next) -> Response 
     if is_local(request.headers()) {
         next.run(request).await
     } else {
-        (StatusCode::FORBIDDEN, "This route answers this machine's own pages and tools only.\n").into_response()
+        (
+            StatusCode::FORBIDDEN,
+            "This route answers this machine's own pages and tools only.\n",
+        )
+            .into_response()
     }
 }
 

@@ -1,9 +1,7 @@
 //! Calling a function as Lambda does: a raw event in, what the function answers out.
 
 use lambda_http::{
-    Adapter, Context, IntoResponse, LambdaEvent, Request, Service,
-    request::LambdaRequest,
-    tower::ServiceExt,
+    Adapter, Context, IntoResponse, LambdaEvent, Request, Service, request::LambdaRequest, tower::ServiceExt,
 };
 use tokio::{runtime::Handle, task::spawn_blocking};
 use uuid::Uuid;
@@ -24,7 +22,7 @@ where
 {
     let payload: LambdaRequest = serde_json::from_slice(event).map_err(|_| Malformed)?;
     let mut context = Context::default();
-    context.request_id = Uuid::now_v7().to_string();
+    context.request_id = Uuid::from_bytes(shared::ids::random_bytes()).to_string();
     let event = LambdaEvent::new(payload, context);
     // lambda_http's futures stay on one thread, as Lambda's runtime does, and panic on an event whose path or host make
     // no URL: a thread of its own holds the one and contains the other.

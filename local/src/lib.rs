@@ -1,13 +1,17 @@
 //! The local stack: every function on one loopback port, an embedded DynamoDB engine and a mailbox in one process.
 //!
-//! The functions' code is the deployed code; only endpoints and keys differ. Tests start the parts they need:
-//! [`engine::Engine`] for a table store, [`mailbox::Mailbox`] for what would have been mailed.
+//! The functions' code is the deployed code; only endpoints and keys differ. [`stack::Stack`] is all of it. Tests start
+//! the parts they need: [`engine::Engine`] for a table store, [`mailbox::Mailbox`] for what would have been mailed,
+//! [`stack::api`] or [`stack::assemble`] for the routes in process.
 
 pub mod cli;
 pub mod demo;
 pub mod engine;
 pub mod mailbox;
+pub mod stack;
 
+mod control;
+mod functions;
 mod guard;
 mod invoke;
 mod loopback;

@@ -7,12 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::TcpListener,
-    sync::oneshot,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 /// How long a request that is still running may hold up the end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn addresses_become_links() {
-        let text = "Join: http://127.0.0.1:3000/invite#invite_id=1&token=a-b_c.\nhttps:// and javascript:alert(1) do not";
+        let text =
+            "Join: http://127.0.0.1:3000/invite#invite_id=1&token=a-b_c.\nhttps:// and javascript:alert(1) do not";
         assert_eq!(
             links(text),
             [
@@ -95,15 +96,24 @@ mod tests {
                 Words(".\nhttps:// and javascript:alert(1) do not"),
             ]
         );
-        assert_eq!(links("(https://a.example/x)"), [Words("("), Link("https://a.example/x"), Words(")")]);
-        assert_eq!(links("<https://a.example>"), [Words("<"), Link("https://a.example"), Words(">")]);
+        assert_eq!(
+            links("(https://a.example/x)"),
+            [Words("("), Link("https://a.example/x"), Words(")")]
+        );
+        assert_eq!(
+            links("<https://a.example>"),
+            [Words("<"), Link("https://a.example"), Words(">")]
+        );
         assert_eq!(links("über http"), [Words("über http")]);
         assert_eq!(links(""), []);
     }
 
     #[test]
     fn backticks_become_code() {
-        assert_eq!(code("the `detail` list"), [Words("the "), Code("detail"), Words(" list")]);
+        assert_eq!(
+            code("the `detail` list"),
+            [Words("the "), Code("detail"), Words(" list")]
+        );
         assert_eq!(code("one ` alone"), [Words("one ` alone")]);
         assert_eq!(code("`a``b`"), [Code("a"), Code("b")]);
     }

@@ -94,6 +94,7 @@ impl<'a> Reference<'a> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "the template calls methods")]
     fn prose<'t>(&self, text: &'t str) -> Vec<Piece<'t>> {
         prose::code(text)
     }
@@ -135,11 +136,13 @@ fn route<'a>(document: &'a Value, base: &str, path: &'a str, method: &'a str, op
         media.get("schema")
     });
     let security = operation.get("security").or_else(|| document.get("security"));
-    let needs_token = security.is_some_and(|rules| {
-        items(rules).next().is_some() && items(rules).all(|rule| entries(rule).next().is_some())
-    });
+    let needs_token = security
+        .is_some_and(|rules| items(rules).next().is_some() && items(rules).all(|rule| entries(rule).next().is_some()));
     Route {
-        anchor: format!("{method}{}", path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")),
+        anchor: format!(
+            "{method}{}",
+            path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
+        ),
         method,
         path,
         summary: text(&operation["summary"]),

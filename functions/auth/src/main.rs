@@ -1,6 +1,6 @@
-//! Cold start of the function `workspaces`.
+//! Cold start of the function `auth`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve(shared::app::Needs::NONE, workspaces::router).await
+    shared::lambda::serve(shared::app::Needs::SIGNING, auth::router).await
 }

@@ -1,1 +1,397 @@
-//! x
+//! Invitations to the caller's workspace: create, list, cancel, resend, extend.
+
+mod issue;
+mod wire;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Json, Router};
+use shared::auth::access::{Access, Caller};
+use shared::http::body::Payload;
+use shared::http::gateway::Gateway;
+use shared::http::query::Params;
+use shared::ids::InvitationId;
+use shared::models::email::EmailAddress;
+use shared::models::invitation::{InviteFacts, Invited, Pending, Status, extend, may_invite};
+use shared::models::limit::Rule;
+use shared::models::role::{Action, Role};
+use shared::store::account::EmailRecord;
+use shared::store::cursor::{self, List};
+use shared::store::invitation::{Guard, keys, take};
+use shared::store::limit::Limit;
+use shared::store::{Items, Key, settle};
+use shared::{App, Code, Error};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use issue::Issue;
+use wire::{
+    ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
+};
+
+/// Expired invitations that one call to create clears away at most, to make room.
+const CLEARED_MAX: usize = 300;
+
+/// The codes particular to each operation.
+pub const ERRORS: &[(&str, &str, &[Code])] = &[
+    (
+        "post",
+        "/api/v1/workspaces/invitations",
+        &[
+            Code::AlreadyMember,
+            Code::Forbidden,
+            Code::InvalidEmail,
+            Code::InvalidRole,
+            Code::InviteeUnavailable,
+            Code::RateLimited,
+            Code::SelfInvite,
+            Code::TooManyPending,
+            Code::WorkspaceNotFound,
+        ],
+    ),
+    (
+        "get",
+        "/api/v1/workspaces/invitations",
+        &[Code::Forbidden, Code::WorkspaceNotFound, Code::ValidationError],
+    ),
+    (
+        "delete",
+        "/api/v1/workspaces/invitations/{id}",
+        &[
+            Code::Forbidden,
+            Code::InvitationNotFound,
+            Code::InvitationRevoked,
+            Code::InvitationUsed,
+            Code::WorkspaceNotFound,
+        ],
+    ),
+    (
+        "patch",
+        "/api/v1/workspaces/invitations/{id}",
+        &[
+            Code::Forbidden,
+            Code::InvalidExpiry,
+            Code::InvitationNotFound,
+            Code::InvitationRevoked,
+            Code::InvitationUsed,
+            Code::WorkspaceNotFound,
+        ],
+    ),
+    (
+        "post",
+        "/api/v1/workspaces/invitations/{id}/resend",
+        &[
+            Code::Forbidden,
+            Code::InvitationExpired,
+            Code::InvitationNotFound,
+            Code::InvitationRevoked,
+            Code::InvitationUsed,
+            Code::RateLimited,
+            Code::WorkspaceNotFound,
+        ],
+    ),
+];
+
+/// The function's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_invitation, list_invitations))
+        .routes(routes!(cancel_invitation, extend_invitation))
+        .routes(routes!(resend_invitation))
+}
+
+/// The function as a router.
+pub fn router(app: App) -> Router {
+    shared::http::finish(routes(), app)
+}
+
+/// Invites somebody by e-mail. An earlier pending invitation to the same e-mail ends.
+#[utoipa::path(
+    post,
+    path = "/api/v1/workspaces/invitations",
+    tag = "invitations",
+    security(("bearer" = [])),
+    request_body = InvitationIn,
+    responses((status = 201, description = "The invitation", body = InvitationIssuedOut))
+)]
+async fn create_invitation(
+    State(app): State<App>,
+    caller: Caller,
+    gateway: Gateway,
+    payload: Payload,
+) -> Result<(StatusCode, Json<InvitationIssuedOut>), Error> {
+    let body = payload.parse::<InvitationIn>();
+    let email = body.as_ref().ok().and_then(|body| body.email().ok());
+    let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
+    let (access, issue) = settle(async || {
+        let now = app.now();
+        let (access, items) = app
+            .authorize_with(&caller, Action::ManageInvitations, |tenant| {
+                let about = email
+                    .iter()
+                    .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
+                about.chain([limit.key()]).collect()
+            })
+            .await?;
+        let body = body.as_ref().map_err(Clone::clone)?;
+        if body.role().is_ok_and(|role| !access.membership().role.may_invite(role)) {
+            return Err(Error::Forbidden);
+        }
+        let slot = limit.slot(&items, now)?;
+        let invitee = match Invitee::of(&access, body, &items) {
+            Ok(invitee) => invitee,
+            Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
+            Err(refusal) => {
+                app.store.limit_charge(&limit, &items, now).await?;
+                return Err(refusal);
+            }
+        };
+        let epoch = invitee.epoch();
+        let issue = Issue::new(&app, &gateway, &access, invitee.email, invitee.role, epoch, now)?;
+        let new = issue.new_invitation(&slot, invitee.replaced);
+        app.store
+            .invitation_create(&access, new, invitee.record.as_ref())
+            .await?;
+        Ok((access, issue))
+    })
+    .await?;
+    Ok((StatusCode::CREATED, Json(issue.send(&app, &access).await)))
+}
+
+/// Somebody who may be invited, as read.
+struct Invitee {
+    email: EmailAddress,
+    role: Role,
+    record: Option<EmailRecord>,
+    replaced: Option<InvitationId>,
+}
+
+impl Invitee {
+    /// Whom `body` invites, or why that is refused.
+    fn of(access: &Access, body: &InvitationIn, items: &Items) -> Result<Self, Error> {
+        let (email, role) = (body.email()?, body.role()?);
+        let workspace = access.workspace();
+        let record: Option<EmailRecord> = items.peek(&Key::email(&email))?;
+        let guard: Option<Guard> = items.peek(&Key::guard(&email, workspace.id))?;
+        let facts = InviteFacts {
+            inviter: &access.user().email,
+            inviter_role: access.membership().role,
+            workspace: workspace.id,
+            invitee_workspace: record.as_ref().and_then(|record| record.workspace_id),
+            pending_after: workspace.pending_count + u64::from(guard.is_none()),
+        };
+        may_invite(facts, &email)?;
+        Ok(Self {
+            email,
+            role,
+            record,
+            replaced: guard.map(|guard| guard.invitation_id),
+        })
+    }
+
+    /// How often the e-mail has accepted.
+    fn epoch(&self) -> u64 {
+        self.record.as_ref().map_or(0, |record| record.invite_epoch)
+    }
+}
+
+/// Ends expired invitations of a workspace that has no room for another; whether there were any.
+async fn clear_expired(app: &App, access: &Access) -> Result<bool, Error> {
+    let now = app.now();
+    let mut rows = app.store.invitation_list(access.tenant()).await?;
+    rows.retain(|row| row.status(now) == Status::Expired);
+    rows.truncate(CLEARED_MAX);
+    app.store.invitation_clear(access, &rows, now).await?;
+    Ok(!rows.is_empty())
+}
+
+/// The workspace's pending invitations, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workspaces/invitations",
+    tag = "invitations",
+    security(("bearer" = [])),
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "Invitations in the answer, at most; 100 when it is not given"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the answer before"),
+        ("before" = Option<String>, Query, description = "Another name for `cursor`"),
+        ("offset" = Option<usize>, Query, minimum = 0, description = "Invitations to skip"),
+    ),
+    responses((status = 200, description = "The invitations", body = InvitationsOut))
+)]
+async fn list_invitations(
+    State(app): State<App>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<InvitationsOut>, Error> {
+    let (access, _, mut rows) = app
+        .authorize_beside(
+            &caller,
+            Action::ManageInvitations,
+            |_| Vec::new(),
+            |tenant| Box::pin(app.store.invitation_list(tenant)),
+        )
+        .await?;
+    let page = PageIn::parse(&params)?;
+    let workspace = access.workspace();
+    let position = page.position(workspace)?;
+    let now = app.now();
+    rows.retain(|row| row.status(now) == Status::Pending);
+    let total = rows.len();
+    // The newest come first, so that what is behind a position sorts before it.
+    let sort_key = |row: &Pending| Key::pending(workspace.id, row.id).sk;
+    rows.retain(|row| position.is_none_or(|position| sort_key(row).as_str() < position));
+    let behind = rows.len().saturating_sub(page.offset);
+    let shown: Vec<Pending> = rows.into_iter().skip(page.offset).take(page.limit).collect();
+    let next_cursor = match shown.last() {
+        Some(last) if behind > shown.len() => Some(
+            cursor::seal(workspace, List::Invitations, &sort_key(last))
+                .ok_or_else(|| Error::Internal("the workspace's cursor key is none".to_owned()))?,
+        ),
+        _ => None,
+    };
+    let invitations = shown.into_iter().map(|row| InvitationOut::new(row, now)).collect();
+    Ok(Json(InvitationsOut {
+        invitations,
+        total,
+        next_cursor,
+    }))
+}
+
+/// Cancels a pending or expired invitation: its link ends.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/workspaces/invitations/{id}",
+    tag = "invitations",
+    security(("bearer" = [])),
+    params(("id" = String, Path, format = "uuid", description = "The invitation")),
+    responses((status = 200, description = "It is cancelled", body = InvitationCancelledOut))
+)]
+async fn cancel_invitation(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<InvitationCancelledOut>, Error> {
+    let id = id.parse().ok();
+    settle(async || {
+        let (access, mut items) = authorize(&app, &caller, id, None).await?;
+        let invited = target(&access, &mut items, id)?;
+        invited.open()?;
+        app.store.invitation_revoke(&invited.invitation, app.now()).await?;
+        Ok(Json(InvitationCancelledOut {
+            message: "The invitation is cancelled.",
+            id: invited.invitation.id,
+            status: Status::Revoked,
+        }))
+    })
+    .await
+}
+
+/// Moves the expiry of a pending or expired invitation. Its link stays, and no mail is sent.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/workspaces/invitations/{id}",
+    tag = "invitations",
+    security(("bearer" = [])),
+    params(("id" = String, Path, format = "uuid", description = "The invitation")),
+    request_body = ExpiryIn,
+    responses((status = 200, description = "The invitation as it is now", body = InvitationOut))
+)]
+async fn extend_invitation(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    payload: Payload,
+) -> Result<Json<InvitationOut>, Error> {
+    let id = id.parse().ok();
+    settle(async || {
+        let now = app.now();
+        let (access, mut items) = authorize(&app, &caller, id, None).await?;
+        let ExpiryIn { expires_at } = payload.parse()?;
+        let invited = target(&access, &mut items, id)?;
+        invited.open()?;
+        extend(expires_at, now)?;
+        let id = invited.invitation.id;
+        let pending = app.store.invitation_extend(&access, id, expires_at).await?;
+        Ok(Json(InvitationOut::new(pending, now)))
+    })
+    .await
+}
+
+/// Makes a new invitation, with a new link and a new mail, in the place of a pending one.
+#[utoipa::path(
+    post,
+    path = "/api/v1/workspaces/invitations/{id}/resend",
+    tag = "invitations",
+    security(("bearer" = [])),
+    params(("id" = String, Path, format = "uuid", description = "The invitation")),
+    responses((status = 200, description = "The new invitation", body = InvitationIssuedOut))
+)]
+async fn resend_invitation(
+    State(app): State<App>,
+    caller: Caller,
+    gateway: Gateway,
+    Path(id): Path<String>,
+) -> Result<Json<InvitationIssuedOut>, Error> {
+    let id = id.parse().ok();
+    let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
+    let (access, issue) = settle(async || {
+        let now = app.now();
+        let (access, mut items) = authorize(&app, &caller, id, Some(&limit)).await?;
+        let invited = match target(&access, &mut items, id) {
+            Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
+            Ok(invited) => invited,
+        };
+        let slot = limit.slot(&items, now)?;
+        if let Err(refusal) = invited.live(now) {
+            app.store.limit_charge(&limit, &items, now).await?;
+            return Err(refusal);
+        }
+        let old = invited.invitation;
+        let issue = Issue::new(&app, &gateway, &access, old.email, old.role, old.invite_epoch, now)?;
+        let new = issue.new_invitation(&slot, Some(old.id));
+        match app.store.invitation_resend(&access, new).await {
+            Err(Error::Stale) if issue.is_dead(&app).await? => {
+                app.store.limit_charge(&limit, &items, now).await?;
+                Err(Error::InvitationRevoked)
+            }
+            other => other.map(|()| (access, issue)),
+        }
+    })
+    .await?;
+    Ok(Json(issue.send(&app, &access).await))
+}
+
+/// The refusal of an invitation that is not there or out of the caller's reach. It costs a call too, so that nobody
+/// looks for ids for free, but comes before the limit's own refusal.
+async fn charged_refusal(app: &App, limit: &Limit, items: &Items, refusal: Error) -> Error {
+    match app.store.limit_charge(limit, items, app.now()).await {
+        Ok(()) | Err(Error::RateLimited(_)) => refusal,
+        Err(error) => error,
+    }
+}
+
+/// Proves that the caller may manage invitations, reading the one in question, and a limit, beside it.
+async fn authorize(
+    app: &App,
+    caller: &Caller,
+    id: Option<InvitationId>,
+    limit: Option<&Limit>,
+) -> Result<(Access, Items), Error> {
+    app.authorize_with(caller, Action::ManageInvitations, |tenant| {
+        let invitation = id.map(|id| keys(tenant, id)).unwrap_or_default();
+        invitation.into_iter().chain(limit.map(Limit::key)).collect()
+    })
+    .await
+}
+
+/// The workspace's invitation `id`, which the caller's role reaches.
+fn target(access: &Access, items: &mut Items, id: Option<InvitationId>) -> Result<Invited, Error> {
+    let id = id.ok_or(Error::InvitationNotFound)?;
+    let invited = take(items, access.tenant(), id)?.ok_or(Error::InvitationNotFound)?;
+    if access.membership().role.may_invite(invited.invitation.role) {
+        Ok(invited)
+    } else {
+        Err(Error::Forbidden)
+    }
+}

@@ -5,16 +5,13 @@ mod wire;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::auth::access::Caller;
-use shared::clock::Time;
 use shared::http::body::Payload;
 use shared::http::wire::WorkspaceOut;
-use shared::ids::{WorkspaceId, random_bytes};
 use shared::models::role::Action;
-use shared::models::workspace::{Workspace, WorkspaceUpdate, slug_of};
-use shared::store::{Items, Key, settle};
+use shared::models::workspace::{WorkspaceUpdate, slug_of};
+use shared::store::workspace::draft;
+use shared::store::{Key, settle};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -151,22 +148,12 @@ async fn create_workspace(
         if identity.workspace().is_some() {
             return Err(Error::AlreadyInWorkspace);
         }
-        let workspace = founded(new, &items, now);
+        let slug_taken = slug_key.iter().any(|key| items.contains(key));
+        let workspace = draft(new.name.clone(), slug_taken, now);
         app.store.workspace_found(identity.user(), &workspace, now).await?;
         Ok((StatusCode::CREATED, Json((&workspace).into())))
     })
     .await
-}
-
-/// The new workspace; when the slug of its name is taken, six random hexadecimal digits make it its own.
-fn founded(new: &WorkspaceNew, items: &Items, now: Time) -> Workspace {
-    let mut slug = slug_of(&new.name);
-    if items.contains(&Key::slug(&slug)) {
-        let [a, b, c] = random_bytes();
-        slug = format!("{slug}-{a:02x}{b:02x}{c:02x}");
-    }
-    let cursor_key = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-    Workspace::new(WorkspaceId::new(now), new.name.clone(), slug, cursor_key, now)
 }
 
 /// Deletes the workspace of an owner who is its only member. Its pending invitations lapse.

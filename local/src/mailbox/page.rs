@@ -35,6 +35,7 @@ struct List {
 }
 
 impl List {
+    #[expect(clippy::unused_self, reason = "the template calls methods")]
     fn pieces<'a>(&self, text: &'a str) -> Vec<Piece<'a>> {
         prose::links(text)
     }
@@ -61,13 +62,13 @@ mod tests {
 
     use axum::{body::Body, http::Request};
     use http_body_util::BodyExt;
-    use jiff::Timestamp;
+    use shared::clock::Clock;
     use tower::ServiceExt;
 
     use super::*;
 
     fn mailbox() -> Mailbox {
-        let mailbox = Mailbox::new(Timestamp::now);
+        let mailbox = Mailbox::new(Clock::system());
         mailbox.keep(Mail {
             id: "7".to_owned(),
             to: "ann@example.com".to_owned(),
@@ -86,7 +87,9 @@ mod tests {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = mailbox().pages().oneshot(request).await.unwrap();
         let policy = response.headers().get("content-security-policy");
-        let policy = policy.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        let policy = policy
+            .map(|value| value.to_str().unwrap().to_owned())
+            .unwrap_or_default();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, policy, String::from_utf8(body.to_vec()).unwrap())
@@ -100,7 +103,7 @@ mod tests {
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&#60;script&#62;"), "{page}");
         assert!(
-            page.contains(r##"href="http://127.0.0.1:3000/invite#invite_id=1&#38;token=x""##),
+            page.contains(r#"href="http://127.0.0.1:3000/invite#invite_id=1&#38;token=x""#),
             "{page}"
         );
     }

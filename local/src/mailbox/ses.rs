@@ -37,7 +37,12 @@ pub(super) fn router(mailbox: Mailbox) -> Router {
 async fn send(State(mailbox): State<Mailbox>, headers: HeaderMap, body: Bytes) -> Response {
     // SES refuses what is not signed. Here it also keeps web pages out, which cannot send this header unasked.
     if !headers.contains_key(AUTHORIZATION) {
-        return Refusal::new(403, "MissingAuthenticationTokenException", "Missing Authentication Token").into_response();
+        return Refusal::new(
+            403,
+            "MissingAuthenticationTokenException",
+            "Missing Authentication Token",
+        )
+        .into_response();
     }
     let fault = mailbox.attempt();
     if let Some(Fault::Refuse { status, code, message }) = &fault {
@@ -56,15 +61,15 @@ async fn send(State(mailbox): State<Mailbox>, headers: HeaderMap, body: Bytes) -
         return future::pending().await;
     }
     tracing::debug!(message_id = id, "a mail was accepted");
-    ([(REQUEST_ID, request_id())], Json(json!({ "MessageId": id }))).into_response()
+    ([(REQUEST_ID, random_id())], Json(json!({ "MessageId": id }))).into_response()
 }
 
 async fn unknown_operation() -> Response {
     Refusal::new(404, "UnknownOperationException", "Only SendEmail is served here.").into_response()
 }
 
-fn request_id() -> String {
-    Uuid::now_v7().to_string()
+fn random_id() -> String {
+    Uuid::from_bytes(shared::ids::random_bytes()).to_string()
 }
 
 /// The request of `SendEmail`, as far as it is used here. Names are SES's.
@@ -83,6 +88,7 @@ struct Outbound {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
+#[expect(clippy::struct_field_names, reason = "the names are SES's")]
 struct Destination {
     to_addresses: Vec<String>,
     cc_addresses: Vec<String>,
@@ -156,14 +162,18 @@ impl Outbound {
         }
         let text_of = |part: Option<Data>| part.map(|part| part.data).unwrap_or_default();
         Ok(Mail {
-            id: Uuid::now_v7().to_string(),
+            id: random_id(),
             to: recipients.join(", "),
             from,
             subject: simple.subject.data,
             text: text_of(simple.body.text),
             html: text_of(simple.body.html),
             sent_at: mailbox.now(),
-            tags: self.email_tags.into_iter().map(|tag| (tag.name, tag.value)).collect::<BTreeMap<_, _>>(),
+            tags: self
+                .email_tags
+                .into_iter()
+                .map(|tag| (tag.name, tag.value))
+                .collect::<BTreeMap<_, _>>(),
             configuration_set: self.configuration_set_name,
         })
     }
@@ -201,7 +211,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = [(ERROR_TYPE, self.code), (REQUEST_ID, request_id())];
+        let headers = [(ERROR_TYPE, self.code), (REQUEST_ID, random_id())];
         (status, headers, Json(json!({ "message": self.message }))).into_response()
     }
 }
@@ -216,13 +226,13 @@ mod tests {
         operation::send_email::{SendEmailError, SendEmailOutput},
         types::{Body, Content, Destination, EmailContent, Message, MessageTag},
     };
-    use jiff::Timestamp;
+    use shared::clock::{Clock, Time};
 
     use super::*;
     use crate::{mailbox::MailboxServer, testing};
 
     async fn start() -> (Mailbox, MailboxServer, Client) {
-        let mailbox = Mailbox::new(|| "2025-10-01T08:00:00.5Z".parse::<Timestamp>().unwrap());
+        let mailbox = Mailbox::new(Clock::system());
         let server = mailbox.start().await.unwrap();
         let client = testing::ses(&server.endpoint);
         (mailbox, server, client)
@@ -254,7 +264,10 @@ mod tests {
 
         let mails = mailbox.mails();
         assert_eq!(mails.len(), 2);
-        assert_eq!(mailbox.latest_to("First@example.com").unwrap().id, first.message_id().unwrap());
+        assert_eq!(
+            mailbox.latest_to("First@example.com").unwrap().id,
+            first.message_id().unwrap()
+        );
         let newest = &mails[0];
         assert_eq!(newest.id, second.message_id().unwrap());
         assert_eq!(newest.to, "second@example.com");
@@ -262,7 +275,7 @@ mod tests {
         assert_eq!(newest.subject, "Grüße");
         assert_eq!(newest.text, "Hello");
         assert_eq!(newest.html, "<p>Hello</p>");
-        assert_eq!(newest.sent_at, "2025-10-01T08:00:00.500Z");
+        assert!(newest.sent_at.parse::<Time>().unwrap() <= mailbox.clock.now());
         assert_eq!(newest.tags["invitation"], "42");
         assert_eq!(newest.configuration_set.as_deref(), Some("workspaces"));
         server.stop().await;

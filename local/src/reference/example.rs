@@ -20,31 +20,31 @@ pub(super) fn curl(
     needs_token: bool,
     body: Option<&Value>,
 ) -> String {
-    let mut command = String::from("curl");
-    if method != "get" {
-        command.push_str(" -X ");
-        command.push_str(&method.to_uppercase());
-    }
-    command.push_str(&format!(" \"{base}{}\"", with_variables(path)));
+    let url = format!("{base}{}", with_variables(path));
+    let mut command = match method {
+        "get" => format!("curl \"{url}\""),
+        _ => format!("curl -X {} \"{url}\"", method.to_uppercase()),
+    };
     if needs_token {
         command.push_str(" \\\n  -H \"authorization: Bearer $TOKEN\"");
     }
     if let Some(schema) = body {
         // Inside single quotes a shell takes everything but a single quote as it stands.
         let body = example(document, schema, DEPTH_MAX).to_string().replace('\'', r"'\''");
-        command.push_str(&format!(" \\\n  -H 'content-type: application/json' \\\n  -d '{body}'"));
+        command += &format!(" \\\n  -H 'content-type: application/json' \\\n  -d '{body}'");
     }
     command
 }
 
 /// The path with a shell variable for each parameter: `{user_id}` becomes `$USER_ID`.
 fn with_variables(path: &str) -> String {
-    let segments = path.split('/').map(|segment| {
-        match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-            Some(name) => format!("${}", name.to_uppercase()),
-            None => segment.to_owned(),
-        }
-    });
+    let segments =
+        path.split('/').map(
+            |segment| match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                Some(name) => format!("${}", name.to_uppercase()),
+                None => segment.to_owned(),
+            },
+        );
     segments.collect::<Vec<_>>().join("/")
 }
 

@@ -123,7 +123,10 @@ pub(super) fn fields<'a>(document: &'a Value, schema: &'a Value) -> Vec<Field<'a
 /// The values of a schema that lists words.
 pub(super) fn values(schema: &Value) -> Vec<&str> {
     let constants = items(&schema["oneOf"]).filter_map(|value| value["const"].as_str());
-    items(&schema["enum"]).filter_map(Value::as_str).chain(constants).collect()
+    items(&schema["enum"])
+        .filter_map(Value::as_str)
+        .chain(constants)
+        .collect()
 }
 
 /// The schema that is meant: what a `$ref` names, else itself.
@@ -180,10 +183,22 @@ mod tests {
     fn types_are_put_in_words() {
         for (schema, words) in [
             (json!({"type": "string"}), "string"),
-            (json!({"type": ["string", "null"], "format": "date-time"}), "time or null"),
-            (json!({"type": "array", "items": {"$ref": "#/components/schemas/MemberOut"}}), "list of MemberOut"),
-            (json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Role"}]}), "Role or null"),
-            (json!({"oneOf": [{"type": "string"}, {"type": "integer"}]}), "string or integer"),
+            (
+                json!({"type": ["string", "null"], "format": "date-time"}),
+                "time or null",
+            ),
+            (
+                json!({"type": "array", "items": {"$ref": "#/components/schemas/MemberOut"}}),
+                "list of MemberOut",
+            ),
+            (
+                json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Role"}]}),
+                "Role or null",
+            ),
+            (
+                json!({"oneOf": [{"type": "string"}, {"type": "integer"}]}),
+                "string or integer",
+            ),
             (json!({}), "any JSON"),
         ] {
             assert_eq!(Kind::of(&schema).plain(), words);
@@ -193,7 +208,10 @@ mod tests {
     #[test]
     fn limits_are_put_in_words() {
         let schema = json!({"type": "string", "minLength": 8, "maxLength": 128, "default": "x"});
-        assert_eq!(limits(&schema), "at least 8 characters; at most 128 characters; default x");
+        assert_eq!(
+            limits(&schema),
+            "at least 8 characters; at most 128 characters; default x"
+        );
         assert_eq!(limits(&json!({"enum": ["a", "b"]})), "one of a, b");
     }
 

@@ -21,16 +21,23 @@ pub struct WorkspaceOut {
     #[schema(value_type = String)]
     pub name: Name,
     pub slug: String,
+    #[schema(required = true)]
     pub logo_url: Option<String>,
+    #[schema(required = true)]
     pub website: Option<String>,
+    #[schema(required = true)]
     pub billing_email: Option<String>,
+    #[schema(required = true)]
     pub description: Option<String>,
     pub timezone: String,
+    #[schema(required = true)]
     pub support_email: Option<String>,
+    #[schema(required = true)]
     pub slack_connect_url: Option<String>,
     pub unit_system: UnitSystem,
+    #[schema(required = true)]
     pub lane: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(required = true, value_type = Option<Object>)]
     pub map_home: Option<serde_json::Value>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Time,
@@ -72,7 +79,7 @@ pub struct UserOut {
     #[schema(value_type = String, format = Email)]
     pub email: EmailAddress,
     /// Its name.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = true, value_type = Option<String>)]
     pub name: Option<Name>,
     /// `workspace_role`, or `member` without a workspace.
     pub role: Role,
@@ -81,7 +88,7 @@ pub struct UserOut {
     /// The plan of its workspace.
     pub selected_plan: Tier,
     /// The company given at registration.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = true, value_type = Option<String>)]
     pub company: Option<Name>,
     /// Always `en`.
     pub language_preference: &'static str,
@@ -96,11 +103,13 @@ pub struct UserOut {
     /// Always false.
     pub is_staff: bool,
     /// The workspace it is in.
-    #[schema(value_type = Option<String>, format = "uuid")]
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
     pub workspace_id: Option<WorkspaceId>,
     /// That workspace's slug.
+    #[schema(required = true)]
     pub workspace_slug: Option<String>,
     /// Its role there.
+    #[schema(required = true)]
     pub workspace_role: Option<Role>,
     /// `email_verified`, as SDK 0.2.0 reads it.
     #[serde(rename = "emailVerified")]

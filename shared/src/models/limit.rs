@@ -50,8 +50,10 @@ impl Rule {
     pub const LOGIN_ADDRESS: Self = Self::per_minute("login-address", 60);
     /// Registering, a source address.
     pub const REGISTER: Self = Self::per_minute("register", 60);
-    /// Previewing or declining an invitation, a source address.
+    /// Previewing an invitation, a source address.
     pub const PREVIEW: Self = Self::per_minute("preview", 60);
+    /// Declining an invitation, a source address.
+    pub const DECLINE: Self = Self::per_minute("decline", 60);
     /// Accepting an invitation, a source address.
     pub const ACCEPT: Self = Self::per_minute("accept", 60);
 }

@@ -29,7 +29,7 @@ pub struct Guard {
 }
 
 /// Other invitations that one accepting transaction ends with it: four writes each, of a hundred.
-const SIBLINGS_MAX: usize = 20;
+pub const SIBLINGS_MAX: usize = 20;
 /// Invitations that one clearing transaction ends: three writes each, of a hundred.
 const CLEARED_MAX: usize = 30;
 

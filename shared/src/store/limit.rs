@@ -151,7 +151,8 @@ impl Charge {
         if self.charged.load(Ordering::SeqCst) {
             return Ok(());
         }
-        store.limit_charge(&self.limit, items, now).await?;
+        // On the heap: callers wait for it beside other reads, and their futures would grow large.
+        Box::pin(store.limit_charge(&self.limit, items, now)).await?;
         self.charged.store(true, Ordering::SeqCst);
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Workspaces.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -9,11 +11,12 @@ use super::{Key, Store, Write, Writes, account, keys, parse, table, unavailable}
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::ids::{SessionId, WorkspaceId};
+use crate::ids::{SessionId, WorkspaceId, random_bytes};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::user::{Membership, Session, User};
-use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate};
+use crate::models::text::Name;
+use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
 /// Sessions that revoking all of a workspace's counts at most.
 pub const SESSIONS_COUNTED_MAX: usize = 10_000;
@@ -21,6 +24,18 @@ pub const SESSIONS_COUNTED_MAX: usize = 10_000;
 #[derive(Serialize)]
 struct SlugRecord {
     workspace_id: WorkspaceId,
+}
+
+/// A new workspace. When the slug of its name is taken, six random hexadecimal digits make it its own.
+#[must_use]
+pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
+    let mut slug = slug_of(&name);
+    if slug_taken {
+        let [a, b, c] = random_bytes();
+        slug = format!("{slug}-{a:02x}{b:02x}{c:02x}");
+    }
+    let cursor_key = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
+    Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
 }
 
 /// The membership of a workspace's founder.

@@ -2,11 +2,13 @@
 //!
 //! `TEST_DYNAMODB_ENDPOINT` names another engine, such as the real DynamoDB Local.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
@@ -129,19 +131,34 @@ impl World {
         let _ = self.clock.advance(seconds);
     }
 
-    /// Every item of the table, as text.
+    /// Every item of the table, as text, sorted: two dumps are equal when nothing changed.
     pub async fn dump(&self) -> Vec<String> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
             let scan = self.app.store.client().scan().table_name(self.app.store.table());
             let page = scan.consistent_read(true).set_exclusive_start_key(start).send().await.unwrap();
-            items.extend(page.items.unwrap_or_default().iter().map(|item| format!("{item:?}")));
+            items.extend(page.items.unwrap_or_default().iter().map(item_text));
             start = page.last_evaluated_key;
             if start.is_none() {
+                items.sort();
                 return items;
             }
         }
+    }
+
+    /// The items whose text has all of `needles`.
+    pub async fn rows(&self, needles: &[&str]) -> Vec<String> {
+        let mut rows = self.dump().await;
+        rows.retain(|row| needles.iter().all(|needle| row.contains(needle)));
+        rows
+    }
+
+    /// Every item but those that only count calls.
+    pub async fn deeds(&self) -> Vec<String> {
+        let mut rows = self.dump().await;
+        rows.retain(|row| !row.contains(r#""entity": S("limit")"#));
+        rows
     }
 
     pub async fn send(&self, request: Request<Body>, address: IpAddr) -> Answer {
@@ -162,6 +179,25 @@ impl World {
             text,
         }
     }
+}
+
+/// An item as `Debug` writes it, but with its names in order.
+fn item_text(item: &HashMap<String, AttributeValue>) -> String {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::M(map) => format!("M({})", item_text(map)),
+        other => format!("{other:?}"),
+    };
+    let sorted: BTreeMap<_, _> = item.iter().collect();
+    let pairs: Vec<_> = sorted.into_iter().map(|(name, held)| format!("{name:?}: {}", value(held))).collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+/// The names of an object's fields, sorted.
+#[track_caller]
+pub fn fields(value: &Value) -> Vec<&str> {
+    let mut fields: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    fields
 }
 
 /// Somebody, with or without tokens.
@@ -356,6 +392,59 @@ impl Answer {
     pub fn id(&self) -> String {
         self.body["id"].as_str().unwrap().to_owned()
     }
+}
+
+/// An operation, as the OpenAPI document has it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub method: String,
+    pub path: String,
+    /// Whether it answers without a token too.
+    pub open: bool,
+    /// The fields of its body; none when it takes no body.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Operation {
+    /// Its method and path, such as `GET /api/v1/workspaces/usage`.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// Its path, about `id` where it is about one.
+    pub fn about(&self, id: &str) -> String {
+        self.path.replace("{user_id}", id).replace("{id}", id)
+    }
+}
+
+/// Every operation of the API.
+pub fn operations() -> Vec<Operation> {
+    let document = serde_json::to_value(local::stack::openapi()).unwrap();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in ["get", "put", "post", "patch", "delete"] {
+            let Some(operation) = item.get(method) else { continue };
+            let security = operation["security"].as_array();
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            operations.push(Operation {
+                method: method.to_uppercase(),
+                path: path.clone(),
+                open: security.is_none_or(|ways| ways.iter().any(|way| way == &json!({}))),
+                fields: (!schema.is_null()).then(|| fields(&document, schema)),
+            });
+        }
+    }
+    assert!(operations.len() > 20, "the document is not read rightly");
+    operations
+}
+
+fn fields(document: &Value, schema: &Value) -> Vec<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return fields(document, document.pointer(name.strip_prefix('#').unwrap()).unwrap());
+    }
+    let parts = schema["allOf"].as_array().into_iter().flatten().flat_map(|part| fields(document, part));
+    let own = schema["properties"].as_object().into_iter().flat_map(|own| own.keys().cloned());
+    parts.chain(own).collect()
 }
 
 /// The DynamoDB calls that were made, with when they began and ended.

@@ -1,6 +1,7 @@
 //! The whole, tested from outside. One binary: a harness, then one file a group of routes and one a concern.
 
 mod harness;
+mod invariants;
 
 mod accounts;
 mod budget;

@@ -1,0 +1,183 @@
+//! What comes in and goes out.
+
+use deserr::Deserr;
+use serde::Serialize;
+use shared::clock::Time;
+use shared::http::body::Faults;
+use shared::http::wire::{UserOut, WorkspaceOut};
+use shared::models::email::{EmailAddress, InvalidEmail};
+use shared::models::invitation::Status;
+use shared::models::role::Role;
+use shared::models::text::{Invalid, Name};
+use shared::secret::Secret;
+use shared::store::invitation::InvitationContext;
+use utoipa::ToSchema;
+
+/// A new account.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct RegisterIn {
+    /// Its e-mail address.
+    #[deserr(try_from(String) = parse_email -> Invalid)]
+    #[schema(value_type = String, format = Email)]
+    pub(crate) email: EmailAddress,
+    /// Its password, of 8 to 128 characters.
+    #[deserr(from(String) = Secret::new)]
+    #[schema(value_type = String, format = Password)]
+    pub(crate) password: Secret,
+    /// The person's name.
+    #[deserr(try_from(String) = parse_name -> Invalid)]
+    #[schema(value_type = String)]
+    pub(crate) name: Name,
+    /// Their company, which names their workspace.
+    #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
+    #[schema(value_type = Option<String>)]
+    pub(crate) company: Option<Name>,
+}
+
+/// A login.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct LoginIn {
+    /// The account's e-mail address.
+    #[schema(format = Email)]
+    pub(crate) email: String,
+    /// Its password.
+    #[deserr(from(String) = Secret::new)]
+    #[schema(value_type = String, format = Password)]
+    pub(crate) password: Secret,
+}
+
+/// A refresh token.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct RefreshIn {
+    /// The refresh token of the last answer.
+    #[deserr(from(String) = Secret::new)]
+    #[schema(value_type = String)]
+    pub(crate) refresh_token: Secret,
+}
+
+/// An invitation's link.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct LinkIn {
+    /// `invite_id` of the link.
+    pub(crate) invite_id: String,
+    /// `token` of the link.
+    #[deserr(from(String) = Secret::new)]
+    #[schema(value_type = String)]
+    pub(crate) token: Secret,
+}
+
+/// An invitation's link, and who accepts.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Faults)]
+pub(crate) struct AcceptIn {
+    /// `invite_id` of the link.
+    pub(crate) invite_id: String,
+    /// `token` of the link.
+    #[deserr(from(String) = Secret::new)]
+    #[schema(value_type = String)]
+    pub(crate) token: Secret,
+    /// A new person's password to be, or the password of the account that the invited e-mail has.
+    #[deserr(default, from(Option<String>) = optional_secret)]
+    #[schema(value_type = Option<String>, format = Password)]
+    pub(crate) password: Option<Secret>,
+    /// A new person's name.
+    #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
+    #[schema(value_type = Option<String>)]
+    pub(crate) name: Option<Name>,
+}
+
+fn parse_email(text: String) -> Result<EmailAddress, Invalid> {
+    EmailAddress::try_from(text).map_err(|InvalidEmail| Invalid("must be an e-mail address"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "deserr hands over what it parsed")]
+fn parse_name(text: String) -> Result<Name, Invalid> {
+    Name::parse(&text)
+}
+
+/// A name that need not be given; a form's empty field gives none.
+fn optional_name(text: Option<String>) -> Result<Option<Name>, Invalid> {
+    text.filter(|text| !text.trim().is_empty()).map(parse_name).transpose()
+}
+
+fn optional_secret(text: Option<String>) -> Option<Secret> {
+    text.map(Secret::new)
+}
+
+/// A session's tokens, and whose they are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokensOut {
+    /// Goes into `Authorization: Bearer`.
+    pub(crate) access_token: String,
+    /// Gets the next pair of tokens, once.
+    pub(crate) refresh_token: String,
+    /// Always `bearer`.
+    pub(crate) token_type: &'static str,
+    /// Seconds for which the access token is valid.
+    pub(crate) expires_in: u64,
+    /// The account.
+    pub(crate) user: UserOut,
+}
+
+/// A session's tokens, and the workspace that was joined.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AcceptedOut {
+    #[serde(flatten)]
+    pub(crate) tokens: TokensOut,
+    /// The workspace.
+    pub(crate) workspace: WorkspaceOut,
+}
+
+/// What was done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MessageOut {
+    /// A sentence for people.
+    pub(crate) message: &'static str,
+}
+
+/// An invitation, as whoever holds its link sees it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PreviewOut {
+    /// Where to; empty when the workspace is gone.
+    workspace_name: String,
+    /// Who invites.
+    #[schema(value_type = String, format = Email)]
+    invited_by_email: EmailAddress,
+    /// Who is invited.
+    #[schema(value_type = String, format = Email)]
+    email: EmailAddress,
+    /// As what.
+    role: Role,
+    /// Until when it can be accepted; of one that ended, when it did.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Time,
+    /// Where it stands.
+    status: Status,
+    /// Whether the invited e-mail has an account, which then has to prove itself.
+    account_exists: bool,
+}
+
+impl PreviewOut {
+    pub(crate) fn new(context: &InvitationContext, now: Time) -> Self {
+        let invitation = &context.invited.invitation;
+        let expires_at = context.invited.pending.as_ref().map(|pending| pending.expires_at);
+        let ended_at = invitation.end.as_ref().map(|end| end.at);
+        Self {
+            workspace_name: context
+                .workspace
+                .as_ref()
+                .map(|workspace| workspace.name.to_string())
+                .unwrap_or_default(),
+            invited_by_email: invitation.invited_by_email.clone(),
+            email: invitation.email.clone(),
+            role: invitation.role,
+            expires_at: expires_at.or(ended_at).unwrap_or(invitation.created_at),
+            status: context.status(now),
+            account_exists: context.email.is_some(),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What must hold of the whole table whatever happened (docs/architecture.md), checked by a reader that shares no code with
+//! the store: it knows the table from `docs/table.md` alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Number, Value};
+
+use crate::harness::World;
+
+/// The table's items by partition and sort key.
+pub type Table = BTreeMap<(String, String), Value>;
+
+/// Reads the whole table.
+pub async fn read(world: &World) -> Table {
+    let mut table = Table::new();
+    let mut start = None;
+    loop {
+        let scan = world.app.store.client().scan().table_name(world.app.store.table());
+        let page = scan.consistent_read(true).set_exclusive_start_key(start).send().await.unwrap();
+        for item in page.items.unwrap_or_default() {
+            let item = json(&AttributeValue::M(item));
+            table.insert((text(&item, "pk"), text(&item, "sk")), item);
+        }
+        start = page.last_evaluated_key;
+        if start.is_none() {
+            return table;
+        }
+    }
+}
+
+/// The table without rate limits, which refused requests count against too.
+pub async fn read_but_limits(world: &World) -> Table {
+    let mut table = read(world).await;
+    table.retain(|_, item| item["entity"] != "limit");
+    table
+}
+
+/// Fails with every invariant that does not hold.
+#[track_caller]
+pub fn hold(table: &Table) {
+    let faults = faults(table);
+    assert!(faults.is_empty(), "the table is not as it must be:\n{}", faults.join("\n"));
+}
+
+/// Reads the table and fails with every invariant that does not hold.
+pub async fn check(world: &World) {
+    hold(&read(world).await);
+}
+
+fn json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => Value::String(text.clone()),
+        AttributeValue::N(number) => Value::Number(number.parse::<Number>().unwrap()),
+        AttributeValue::Bool(bool) => Value::Bool(*bool),
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::L(list) => list.iter().map(json).collect(),
+        AttributeValue::M(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), json(value))).collect()),
+        other => panic!("nothing writes this: {other:?}"),
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// Everything about `table` that must not be.
+pub fn faults(table: &Table) -> Vec<String> {
+    let mut check = Checker { table, faults: Vec::new() };
+    check.every_key_is_documented();
+    for ((pk, sk), item) in table {
+        let at = format!("{pk} {sk}");
+        match item["entity"].as_str() {
+            Some("user") => check.user(&at, item),
+            Some("email") => check.email(&at, item, pk),
+            Some("workspace") => check.workspace(&at, item),
+            Some("slug") => check.slug(&at, item, pk),
+            Some("member") => check.member(&at, item, pk),
+            Some("pending") => check.pending(&at, item, pk),
+            Some("guard") => check.guard(&at, item, pk),
+            Some("invitation") => check.invitation(&at, item),
+            Some("limit") => check.limit(&at, item, pk),
+            _ => {}
+        }
+    }
+    check.faults
+}
+
+struct Checker<'t> {
+    table: &'t Table,
+    faults: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+        if !holds {
+            self.faults.push(fault());
+        }
+    }
+
+    fn get(&self, pk: &str, sk: &str) -> Option<&Value> {
+        self.table.get(&(pk.to_owned(), sk.to_owned()))
+    }
+
+    /// Items of a partition whose sort key begins with `prefix`.
+    fn rows(&self, pk: &str, prefix: &str) -> Vec<&Value> {
+        let rows = self.table.iter().filter(|((p, s), _)| p == pk && s.starts_with(prefix));
+        rows.map(|(_, item)| item).collect()
+    }
+
+    fn every_key_is_documented(&mut self) {
+        let documented = documented_keys();
+        for ((pk, sk), item) in self.table {
+            let entity = text(item, "entity");
+            let known = documented.iter().any(|(e, p, s)| *e == entity && matches(p, pk) && matches(s, sk));
+            self.expect(known, || format!("{pk} {sk}: docs/table.md has no such item of entity {entity:?}"));
+        }
+    }
+
+    fn user(&mut self, at: &str, user: &Value) {
+        let (id, address) = (text(user, "id"), text(user, "email"));
+        self.expect(at == format!("USER#{id} USER"), || format!("{at}: is {id}"));
+        let sessions = user["sessions"].as_object().map_or(0, Map::len);
+        self.expect(sessions <= 16, || format!("{at}: {sessions} sessions"));
+        let email = self.get(&format!("EMAIL#{address}"), "EMAIL").cloned().unwrap_or_default();
+        self.expect(text(&email, "user_id") == id, || format!("{at}: the e-mail's record is {email}"));
+        let place = &user["membership"];
+        let workspace = text(place, "workspace_id");
+        self.expect(text(&email, "workspace_id") == workspace, || {
+            format!("{at}: in {workspace:?}, its e-mail's record in {}", email["workspace_id"])
+        });
+        if place.is_null() {
+            self.expect(user["gsi1pk"].is_null() && user["gsi1sk"].is_null(), || {
+                format!("{at}: in no workspace, but in the index")
+            });
+            return;
+        }
+        self.expect(
+            user["gsi1pk"] == format!("WS#{workspace}") && user["gsi1sk"] == format!("USER#{id}"),
+            || format!("{at}: in the index at {} {}", user["gsi1pk"], user["gsi1sk"]),
+        );
+        self.expect(self.get(&format!("WS#{workspace}"), "WS").is_some(), || {
+            format!("{at}: in workspace {workspace}, which is none")
+        });
+        let row = format!("MEMBER#{}#{id}", text(place, "joined_at"));
+        let member = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
+        for field in ["id", "email", "name"] {
+            self.expect(member[field] == user[field], || format!("{at}: the member's {field} is {}", member[field]));
+        }
+        for field in ["role", "joined_at"] {
+            self.expect(member[field] == place[field], || format!("{at}: the member's {field} is {}", member[field]));
+        }
+    }
+
+    fn email(&mut self, at: &str, email: &Value, pk: &str) {
+        let user = self.get(&format!("USER#{}", text(email, "user_id")), "USER").cloned().unwrap_or_default();
+        self.expect(pk == format!("EMAIL#{}", text(&user, "email")), || format!("{at}: of the user {user}"));
+    }
+
+    fn workspace(&mut self, at: &str, workspace: &Value) {
+        let pk = format!("WS#{}", text(workspace, "id"));
+        let members = self.rows(&pk, "MEMBER#");
+        let owners = members.iter().filter(|member| member["role"] == "owner").count();
+        let counts = [
+            ("owner_count", owners),
+            ("member_count", members.len()),
+            ("pending_count", self.rows(&pk, "PENDING#").len()),
+        ];
+        for (counter, rows) in counts {
+            self.expect(workspace[counter] == rows, || format!("{at}: {counter} is {}, rows are {rows}", workspace[counter]));
+        }
+        self.expect(owners > 0, || format!("{at}: nobody owns it"));
+        let slug = self.get(&format!("SLUG#{}", text(workspace, "slug")), "SLUG").cloned().unwrap_or_default();
+        self.expect(slug["workspace_id"] == workspace["id"], || format!("{at}: its slug is of {slug}"));
+    }
+
+    fn slug(&mut self, at: &str, slug: &Value, pk: &str) {
+        let workspace = self.get(&format!("WS#{}", text(slug, "workspace_id")), "WS").cloned().unwrap_or_default();
+        self.expect(pk == format!("SLUG#{}", text(&workspace, "slug")), || format!("{at}: of {workspace}"));
+    }
+
+    fn member(&mut self, at: &str, member: &Value, pk: &str) {
+        let user = self.get(&format!("USER#{}", text(member, "id")), "USER").cloned().unwrap_or_default();
+        let place = &user["membership"];
+        let here = pk == format!("WS#{}", text(place, "workspace_id")) && place["joined_at"] == member["joined_at"];
+        self.expect(here, || format!("{at}: the user's place is {place}"));
+        self.expect(self.get(pk, "WS").is_some(), || format!("{at}: there is no such workspace"));
+    }
+
+    fn pending(&mut self, at: &str, pending: &Value, pk: &str) {
+        let id = text(pending, "id");
+        let workspace = pk.strip_prefix("WS#").unwrap_or_default();
+        self.expect(self.get(pk, "WS").is_some(), || format!("{at}: there is no such workspace"));
+        let invitation = self.get(&format!("INVITE#{id}"), "INVITE").cloned().unwrap_or_default();
+        self.expect(invitation["workspace_id"] == workspace, || format!("{at}: of {}", invitation["workspace_id"]));
+        self.expect(invitation["end"].is_null(), || format!("{at}: pending, and ended: {}", invitation["end"]));
+        for field in ["email", "role", "invited_by", "created_at"] {
+            self.expect(invitation[field] == pending[field], || format!("{at}: {field} is {}", invitation[field]));
+        }
+        let guard = self.get(&format!("EMAIL#{}", text(pending, "email")), &format!("GUARD#{workspace}"));
+        let guarded = guard.is_some_and(|guard| guard["invitation_id"] == id.as_str());
+        self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
+        let due = pending["gsi1pk"] == "DUE";
+        self.expect(!due || pending["delivery"]["status"] == "queued", || {
+            format!("{at}: its mail is due, and {}", pending["delivery"]["status"])
+        });
+    }
+
+    fn guard(&mut self, at: &str, guard: &Value, pk: &str) {
+        let workspace = text(guard, "workspace_id");
+        let row = format!("PENDING#{}", text(guard, "invitation_id"));
+        let pending = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
+        self.expect(pk == format!("EMAIL#{}", text(&pending, "email")), || format!("{at}: guards {pending}"));
+        self.expect(at.ends_with(&format!(" GUARD#{workspace}")), || format!("{at}: of workspace {workspace}"));
+    }
+
+    fn invitation(&mut self, at: &str, invitation: &Value) {
+        let (id, workspace) = (text(invitation, "id"), text(invitation, "workspace_id"));
+        let is_pending = self.get(&format!("WS#{workspace}"), &format!("PENDING#{id}")).is_some();
+        let end = &invitation["end"];
+        if end.is_null() {
+            self.expect(is_pending, || format!("{at}: neither pending nor ended"));
+            return;
+        }
+        self.expect(!is_pending, || format!("{at}: pending and ended"));
+        self.expect(invitation["ttl"].is_u64(), || format!("{at}: ended, and kept for ever"));
+        let by = text(end, "accepted_by");
+        let known = match text(end, "status").as_str() {
+            "accepted" => self.get(&format!("USER#{by}"), "USER").is_some_and(|user| user["email"] == invitation["email"]),
+            "revoked" => by.is_empty(),
+            _ => false,
+        };
+        self.expect(known, || format!("{at}: ended as {end}"));
+    }
+
+    fn limit(&mut self, at: &str, limit: &Value, pk: &str) {
+        let rules = [
+            ("invitation-create", 10),
+            ("invitation-resend", 10),
+            ("revoke-all", 1),
+            ("login-email", 15),
+            ("login-address", 60),
+            ("register", 60),
+            ("preview", 60),
+            ("accept", 60),
+        ];
+        let rule = pk.split('#').nth(1).unwrap_or_default();
+        let most = rules.iter().find(|(name, _)| *name == rule).map_or(0, |(_, most)| *most);
+        let slots = limit.as_object().unwrap().keys().filter(|name| {
+            name.strip_prefix('s').is_some_and(|index| index.parse::<usize>().is_ok())
+        });
+        let slots = slots.count();
+        self.expect(slots <= most, || format!("{at}: {slots} slots, {most} are permitted"));
+        self.expect(limit["ttl"].is_u64(), || format!("{at}: kept for ever"));
+    }
+}
+
+/// Entity, partition key and sort key of every row under `## Items` in `docs/table.md`.
+fn documented_keys() -> Vec<(String, String, String)> {
+    let page = include_str!("../../../docs/table.md");
+    let (_, items) = page.split_once("## Items").unwrap();
+    let (items, _) = items.split_once("\n## ").unwrap_or((items, ""));
+    let rows = items.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let [_, entity, pk, sk, ..] = cells.as_slice() else { return None };
+        let is_row = !matches!(*entity, "entity" | "") && !entity.starts_with('-');
+        is_row.then(|| ((*entity).to_owned(), (*pk).to_owned(), (*sk).to_owned()))
+    });
+    let rows: Vec<_> = rows.collect();
+    let entities: BTreeSet<_> = rows.iter().map(|(entity, ..)| entity).collect();
+    assert!(entities.len() >= 12, "docs/table.md is not read rightly: {entities:?}");
+    rows
+}
+
+/// Whether `key` is of the form of `pattern`, in which `<words>` stand for what differs.
+fn matches(pattern: &str, key: &str) -> bool {
+    let Some((literal, rest)) = pattern.split_once('<') else { return pattern == key };
+    let Some(key) = key.strip_prefix(literal) else { return false };
+    let (_, rest) = rest.split_once('>').unwrap();
+    let next = rest.split('<').next().unwrap();
+    if next.is_empty() {
+        return !key.is_empty();
+    }
+    key.match_indices(next).any(|(at, _)| at > 0 && matches(rest, &key[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_of_its_pattern() {
+        assert!(matches("USER#<user>", "USER#1"));
+        assert!(matches("MEMBER#<joined_at>#<user>", "MEMBER#2026#1"));
+        for key in ["USER#", "USERS#1", "1"] {
+            assert!(!matches("USER#<user>", key), "{key}");
+        }
+        assert!(!matches("MEMBER#<joined_at>#<user>", "MEMBER#2026"));
+        assert!(!matches("WS", "WS#1"));
+    }
+
+    #[tokio::test]
+    async fn the_checker_sees_what_is_wrong() {
+        let world = World::new().await;
+        let ann = world.owner("ann").await;
+        ann.invite("ben@example.com", "member").await.expect(201);
+        let table = read(&world).await;
+        hold(&table);
+        for key in table.keys().filter(|(pk, _)| !pk.starts_with("LIMIT#") && pk != "KEYS") {
+            let mut broken = table.clone();
+            broken.remove(key);
+            assert!(!faults(&broken).is_empty(), "nobody misses {key:?}");
+        }
+        for (key, counter) in table.iter().filter(|(_, item)| item["entity"] == "workspace").flat_map(|(key, _)| {
+            ["owner_count", "member_count", "pending_count"].map(|counter| (key, counter))
+        }) {
+            let mut broken = table.clone();
+            broken.get_mut(key).unwrap()[counter] = Value::from(7);
+            assert!(!faults(&broken).is_empty(), "nobody counts {counter}");
+        }
+    }
+}
