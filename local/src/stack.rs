@@ -230,9 +230,15 @@ mod tests {
         }
 
         async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
-            let request = Request::builder().method(method).uri(path).header(HOST, "localhost:3000");
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header(HOST, "localhost:3000");
             let request = request.header("content-type", "application/json");
-            let response = self.router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap());
+            let response = self
+                .router
+                .clone()
+                .oneshot(request.body(Body::from(body.to_string())).unwrap());
             let response = response.await.unwrap();
             let status = response.status();
             let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -251,18 +257,31 @@ mod tests {
         }
         let (_, mails) = stack.call("GET", "/_local/mailbox.json", &Value::Null).await;
         assert_eq!(mails.as_array().map(Vec::len), Some(1), "{mails}");
-        assert!(mails[0]["text"].as_str().unwrap().contains("http://127.0.0.1:3000/invite#invite_id="));
+        assert!(
+            mails[0]["text"]
+                .as_str()
+                .unwrap()
+                .contains("http://127.0.0.1:3000/invite#invite_id=")
+        );
     }
 
     #[tokio::test]
     async fn the_clock_moves_on_and_never_back() {
         let stack = InProcess::start().await;
-        let (_, before) = stack.call("POST", "/_local/clock", &json!({"advance_seconds": 0})).await;
-        let (_, after) = stack.call("POST", "/_local/clock", &json!({"advance_seconds": 3600})).await;
+        let (_, before) = stack
+            .call("POST", "/_local/clock", &json!({"advance_seconds": 0}))
+            .await;
+        let (_, after) = stack
+            .call("POST", "/_local/clock", &json!({"advance_seconds": 3600}))
+            .await;
         let time = |answer: &Value| answer["now"].as_str().unwrap().parse::<shared::clock::Time>().unwrap();
         assert!(time(&after).since(time(&before)).as_secs() >= 3600);
         for body in [json!({"advance_seconds": -1}), json!({}), Value::Null] {
-            assert_eq!(stack.call("POST", "/_local/clock", &body).await.0, StatusCode::BAD_REQUEST, "{body}");
+            assert_eq!(
+                stack.call("POST", "/_local/clock", &body).await.0,
+                StatusCode::BAD_REQUEST,
+                "{body}"
+            );
         }
     }
 
@@ -280,13 +299,21 @@ mod tests {
                 },
                 "isBase64Encoded": false
             });
-            let (status, answer) = stack.call("POST", &format!("/_local/invoke/{}", function.name), &event).await;
+            let (status, answer) = stack
+                .call("POST", &format!("/_local/invoke/{}", function.name), &event)
+                .await;
             assert_eq!(status, StatusCode::OK);
             assert_eq!(answer["statusCode"], 404, "{answer}");
             assert!(answer["body"].as_str().unwrap().contains("NOT_FOUND"), "{answer}");
         }
-        assert_eq!(stack.call("POST", "/_local/invoke/auth", &json!({})).await.0, StatusCode::BAD_REQUEST);
-        assert_eq!(stack.call("POST", "/_local/invoke/other", &json!({})).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            stack.call("POST", "/_local/invoke/auth", &json!({})).await.0,
+            StatusCode::BAD_REQUEST
+        );
+        assert_eq!(
+            stack.call("POST", "/_local/invoke/other", &json!({})).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 
     #[tokio::test]
@@ -294,7 +321,11 @@ mod tests {
         let stack = InProcess::start().await;
         let (status, document) = stack.call("GET", "/openapi.json", &Value::Null).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+        assert!(
+            document["openapi"].as_str().unwrap().starts_with("3.1"),
+            "{}",
+            document["openapi"]
+        );
         assert_eq!(stack.call("GET", "/docs", &Value::Null).await.0, StatusCode::OK);
     }
 
@@ -310,10 +341,19 @@ mod tests {
     async fn a_taken_port_is_named() {
         let first = Stack::start(StackConfig::default()).await.unwrap();
         let port: u16 = first.url.rsplit(':').next().unwrap().parse().unwrap();
-        let second = Stack::start(StackConfig { port, ..StackConfig::default() }).await;
+        let second = Stack::start(StackConfig {
+            port,
+            ..StackConfig::default()
+        })
+        .await;
         assert!(matches!(second, Err(StackError::PortTaken(taken)) if taken == port));
         first.stop().await;
-        let again = Stack::start(StackConfig { port, ..StackConfig::default() }).await.unwrap();
+        let again = Stack::start(StackConfig {
+            port,
+            ..StackConfig::default()
+        })
+        .await
+        .unwrap();
         again.stop().await;
     }
 }

@@ -52,13 +52,25 @@ pub struct Needs {
 
 impl Needs {
     /// No secret.
-    pub const NONE: Self = Self { signing: false, invitation: false };
+    pub const NONE: Self = Self {
+        signing: false,
+        invitation: false,
+    };
     /// The seed of the signing key.
-    pub const SIGNING: Self = Self { signing: true, invitation: false };
+    pub const SIGNING: Self = Self {
+        signing: true,
+        invitation: false,
+    };
     /// The key of invitation tokens.
-    pub const INVITATION: Self = Self { signing: false, invitation: true };
+    pub const INVITATION: Self = Self {
+        signing: false,
+        invitation: true,
+    };
     /// Both: the local stack is every function at once.
-    pub const ALL: Self = Self { signing: true, invitation: true };
+    pub const ALL: Self = Self {
+        signing: true,
+        invitation: true,
+    };
 }
 
 /// What issues tokens; `auth` alone has it.
@@ -116,13 +128,17 @@ impl App {
             audience: config.token_audience.clone(),
         };
         let issuer = if needs.signing {
-            let secret = clients.secret(&config, config.signing_secret.as_ref(), "SIGNING_SECRET").await?;
+            let secret = clients
+                .secret(&config, config.signing_secret.as_ref(), "SIGNING_SECRET")
+                .await?;
             Some(Arc::new(Issuer::new(parties.clone(), &seeds(&secret))?))
         } else {
             None
         };
         let invitation_key = if needs.invitation {
-            let secret = clients.secret(&config, config.invitation_secret.as_ref(), "INVITATION_SECRET").await?;
+            let secret = clients
+                .secret(&config, config.invitation_secret.as_ref(), "INVITATION_SECRET")
+                .await?;
             Some(Arc::new(InvitationKey::new(&secret)))
         } else {
             None
@@ -145,7 +161,9 @@ impl App {
     pub async fn warm(&self) -> Result<(), Error> {
         let published = self.store.jwks().await?;
         let Some(issuer) = &self.issuer else {
-            return self.keys.load(published.as_deref().unwrap_or(r#"{"keys":[]}"#), self.now());
+            return self
+                .keys
+                .load(published.as_deref().unwrap_or(r#"{"keys":[]}"#), self.now());
         };
         let own = issuer.jwks()?;
         if published.as_deref() != Some(&own) {

@@ -35,9 +35,10 @@ pub struct Clients {
 }
 
 fn http_client() -> Result<SharedHttpClient, Error> {
-    let store = ROOTS
-        .into_iter()
-        .fold(TrustStore::empty().with_native_roots(false), TrustStore::with_pem_certificate);
+    let store = ROOTS.into_iter().fold(
+        TrustStore::empty().with_native_roots(false),
+        TrustStore::with_pem_certificate,
+    );
     let context = TlsContext::builder()
         .with_trust_store(store)
         .build()

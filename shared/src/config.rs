@@ -150,7 +150,9 @@ impl Config {
             mail_from: EmailAddress::local_sender(),
             mail_configuration_set: None,
             signing_secret: Some(SecretSource::Value(Secret::new("a signing seed for this machine only"))),
-            invitation_secret: Some(SecretSource::Value(Secret::new("an invitation key for this machine only"))),
+            invitation_secret: Some(SecretSource::Value(Secret::new(
+                "an invitation key for this machine only",
+            ))),
             aws: Aws {
                 region: "us-east-1".to_owned(),
                 access_key_id: "local".to_owned(),
@@ -277,8 +279,20 @@ mod tests {
             _ => None,
         })
         .unwrap_err();
-        for name in ["TABLE_NAME", "TOKEN_ISSUER", "AWS_REGION", "INVITE_TTL_HOURS", "PUBLIC_URL", "MAIL_FROM", "SIGNING_SECRET"] {
-            assert_eq!(faults.iter().filter(|fault| fault.starts_with(name)).count(), 1, "{name} in {faults:?}");
+        for name in [
+            "TABLE_NAME",
+            "TOKEN_ISSUER",
+            "AWS_REGION",
+            "INVITE_TTL_HOURS",
+            "PUBLIC_URL",
+            "MAIL_FROM",
+            "SIGNING_SECRET",
+        ] {
+            assert_eq!(
+                faults.iter().filter(|fault| fault.starts_with(name)).count(),
+                1,
+                "{name} in {faults:?}"
+            );
         }
     }
 

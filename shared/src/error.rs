@@ -251,7 +251,10 @@ pub struct Answer {
 impl Error {
     /// The one mapping from what went wrong to what a client hears.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one row an error; splitting the table would hide a row")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one row an error; splitting the table would hide a row"
+    )]
     pub fn answer(&self) -> Answer {
         let (status, code, detail) = match self {
             Self::AlreadyInWorkspace => (
@@ -269,7 +272,11 @@ impl Error {
                 Code::EmailTaken,
                 "An account with this e-mail address exists already.",
             ),
-            Self::Forbidden => (StatusCode::FORBIDDEN, Code::Forbidden, "Your role does not permit this."),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                Code::Forbidden,
+                "Your role does not permit this.",
+            ),
             Self::InvalidCredentials => (
                 StatusCode::UNAUTHORIZED,
                 Code::InvalidCredentials,
@@ -356,11 +363,7 @@ impl Error {
                 Code::RateLimited,
                 "Too many requests. Try again later.",
             ),
-            Self::SelfInvite => (
-                StatusCode::BAD_REQUEST,
-                Code::SelfInvite,
-                "You cannot invite yourself.",
-            ),
+            Self::SelfInvite => (StatusCode::BAD_REQUEST, Code::SelfInvite, "You cannot invite yourself."),
             Self::TokenInvalid => (
                 StatusCode::UNAUTHORIZED,
                 Code::TokenInvalid,

@@ -90,7 +90,10 @@ id!(
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without randomness no token is safe; ending is the only right answer")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without randomness no token is safe; ending is the only right answer"
+    )]
     getrandom::fill(&mut bytes).expect("the system provides randomness");
     bytes
 }
@@ -111,7 +114,12 @@ mod tests {
         let id = UserId::new(Time::from_millis(1_700_000_000_000));
         assert_eq!(id.to_string().parse::<UserId>(), Ok(id));
         assert_eq!(id.to_string().to_uppercase().parse::<UserId>(), Ok(id));
-        for text in ["", "x", "urn:uuid:00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"] {
+        for text in [
+            "",
+            "x",
+            "urn:uuid:00000000-0000-0000-0000-000000000000",
+            "{00000000-0000-0000-0000-000000000000}",
+        ] {
             assert_eq!(text.parse::<UserId>(), Err(InvalidId), "{text}");
         }
     }

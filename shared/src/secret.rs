@@ -129,7 +129,11 @@ mod tests {
     #[test]
     fn nothing_secret_shows_itself() {
         let secret = Secret::new("hunter2");
-        let shown = format!("{secret:?} {:?} {:?}", DerivedKey::derive(&secret, "a"), SecretHash::of(&secret));
+        let shown = format!(
+            "{secret:?} {:?} {:?}",
+            DerivedKey::derive(&secret, "a"),
+            SecretHash::of(&secret)
+        );
         assert_eq!(shown, "[secret] [key] [hash]");
     }
 

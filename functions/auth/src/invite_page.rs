@@ -38,10 +38,7 @@ fn content<'page>(page: &'page str, open: &str, close: &str) -> &'page str {
 
 /// The content as a source expression of CSP.
 fn hash_source(content: &str) -> String {
-    format!(
-        "'sha256-{}'",
-        STANDARD.encode(digest(&SHA256, content.as_bytes()))
-    )
+    format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, content.as_bytes())))
 }
 
 #[cfg(test)]

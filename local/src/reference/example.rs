@@ -28,12 +28,10 @@ pub(super) fn curl(
     if needs_token {
         command.push_str(" \\\n  -H \"authorization: Bearer $TOKEN\"");
     }
-    if let Some(schema) = body {
-        // Inside single quotes a shell takes everything but a single quote as it stands.
-        let body = example(document, schema, DEPTH_MAX).to_string().replace('\'', r"'\''");
-        command += &format!(" \\\n  -H 'content-type: application/json' \\\n  -d '{body}'");
-    }
-    command
+    let Some(schema) = body else { return command };
+    // Inside single quotes a shell takes everything but a single quote as it stands.
+    let body = example(document, schema, DEPTH_MAX).to_string().replace('\'', r"'\''");
+    format!("{command} \\\n  -H 'content-type: application/json' \\\n  -d '{body}'")
 }
 
 /// The path with a shell variable for each parameter: `{user_id}` becomes `$USER_ID`.

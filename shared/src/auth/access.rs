@@ -132,7 +132,11 @@ impl Caller {
         let Some((membership, workspace)) = seat else {
             return Ok(());
         };
-        let minted_at = if self.0.wid == Some(workspace.id) { self.0.wep } else { membership.joined_epoch };
+        let minted_at = if self.0.wid == Some(workspace.id) {
+            self.0.wep
+        } else {
+            membership.joined_epoch
+        };
         if minted_at != workspace.epoch || session.is_revoked(membership, workspace.epoch) {
             return Err(Error::TokenRevoked);
         }
@@ -213,7 +217,10 @@ impl App {
             let (items, read) = futures::join!(self.store.get(all(hint)), beside(hint));
             let mut items = items?;
             let user: User = items.peek(&user_key)?.ok_or(Error::TokenRevoked)?;
-            let actual = user.membership.as_ref().map(|membership| Tenant(membership.workspace_id));
+            let actual = user
+                .membership
+                .as_ref()
+                .map(|membership| Tenant(membership.workspace_id));
             let read = if actual == hint {
                 read
             } else {
@@ -226,7 +233,9 @@ impl App {
             let seat = match &user.membership {
                 None => None,
                 Some(membership) => {
-                    let workspace = items.peek(&Key::workspace(membership.workspace_id))?.ok_or(Error::Stale)?;
+                    let workspace = items
+                        .peek(&Key::workspace(membership.workspace_id))?
+                        .ok_or(Error::Stale)?;
                     Some((membership.clone(), workspace))
                 }
             };

@@ -15,8 +15,7 @@ const MEMORY_KIB: u32 = 19 * 1024;
 /// Hashes at once in one process: each holds its memory and a core.
 const HASHES_MAX: usize = 2;
 /// The hash of no password: verifying against it takes as long as against any.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
 
 /// Hashes and verifies passwords.
 #[derive(Clone, Debug)]
@@ -66,7 +65,10 @@ impl Passwords {
         let hash = hash.map_or_else(|| NOBODY.to_owned(), |hash| hash.0.clone());
         self.run(move || {
             let parsed = Phc::new(&hash).map_err(|error| Error::Internal(format!("password hash: {error}")))?;
-            Ok(argon2id()?.verify_password(password.expose().as_bytes(), &parsed).is_ok() && known)
+            Ok(argon2id()?
+                .verify_password(password.expose().as_bytes(), &parsed)
+                .is_ok()
+                && known)
         })
         .await
     }
@@ -95,8 +97,18 @@ mod tests {
         let passwords = Passwords::default();
         let hash = passwords.hash(&Secret::new("password123")).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(passwords.verify(&Secret::new("password123"), Some(&hash)).await.unwrap());
-        assert!(!passwords.verify(&Secret::new("password124"), Some(&hash)).await.unwrap());
+        assert!(
+            passwords
+                .verify(&Secret::new("password123"), Some(&hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify(&Secret::new("password124"), Some(&hash))
+                .await
+                .unwrap()
+        );
         assert!(!passwords.verify(&Secret::new("password123"), None).await.unwrap());
     }
 

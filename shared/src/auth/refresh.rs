@@ -33,14 +33,22 @@ impl RefreshKeys {
     /// The keys of `seeds`; the first one signs.
     #[must_use]
     pub fn new(seeds: &[Secret]) -> Self {
-        Self(seeds.iter().map(|seed| DerivedKey::derive(seed, "refresh-token")).collect())
+        Self(
+            seeds
+                .iter()
+                .map(|seed| DerivedKey::derive(seed, "refresh-token"))
+                .collect(),
+        )
     }
 
     /// The token's text.
     #[must_use]
     pub fn seal(&self, token: &RefreshToken) -> Secret {
         let payload = payload(token);
-        let tag = self.0.first().map_or_else(crate::ids::random_bytes, |key| key.tag(&[&payload]));
+        let tag = self
+            .0
+            .first()
+            .map_or_else(crate::ids::random_bytes, |key| key.tag(&[&payload]));
         Secret::new(URL_SAFE_NO_PAD.encode([payload.as_slice(), &tag].concat()))
     }
 
@@ -74,7 +82,11 @@ fn payload(token: &RefreshToken) -> Vec<u8> {
     [
         token.user_id.as_bytes().as_slice(),
         token.session_id.as_bytes(),
-        token.workspace_id.as_ref().map_or(&[0; 16], WorkspaceId::as_bytes).as_slice(),
+        token
+            .workspace_id
+            .as_ref()
+            .map_or(&[0; 16], WorkspaceId::as_bytes)
+            .as_slice(),
         &token.generation.to_be_bytes(),
     ]
     .concat()

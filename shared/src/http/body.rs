@@ -19,7 +19,10 @@ use crate::models::workspace::Change;
 pub(super) async fn limit(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => next.run(Request::from_parts(parts, Body::from(collected.to_bytes()))).await,
+        Ok(collected) => {
+            next.run(Request::from_parts(parts, Body::from(collected.to_bytes())))
+                .await
+        }
         Err(error) if error.is::<LengthLimitError>() => Error::PayloadTooLarge.into_response(),
         Err(_) => Error::Validation(vec![whole("json_invalid", "The body could not be read")]).into_response(),
     }
@@ -47,7 +50,9 @@ impl<S: Sync> FromRequest<S> for Payload {
     async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
         // The limit's layer has read the body; nothing can fail here.
         let collected = request.into_body().collect().await;
-        Ok(Self(collected.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
+        Ok(Self(
+            collected.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
+        ))
     }
 }
 
@@ -86,9 +91,13 @@ impl DeserializeError for Faults {
                 ("missing", "Field required".to_owned())
             }
             ErrorKind::IncorrectValueKind { accepted, .. } => expected(accepted),
-            ErrorKind::UnknownValue { accepted, .. } => ("enum", format!("Input should be one of {}", accepted.join(", "))),
+            ErrorKind::UnknownValue { accepted, .. } => {
+                ("enum", format!("Input should be one of {}", accepted.join(", ")))
+            }
             ErrorKind::UnknownKey { .. } => ("extra_forbidden", "Extra inputs are not permitted".to_owned()),
-            ErrorKind::BadSequenceLen { expected, .. } => ("list_length", format!("Input should have {expected} items")),
+            ErrorKind::BadSequenceLen { expected, .. } => {
+                ("list_length", format!("Input should have {expected} items"))
+            }
             ErrorKind::Unexpected { msg } => ("value_error", msg),
         };
         let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
@@ -209,7 +218,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_reported_at_once() {
-        let Err(Error::Validation(faults)) = parse(r#"{"name":"","note":5,"more":1}"#) else { panic!() };
+        let Err(Error::Validation(faults)) = parse(r#"{"name":"","note":5,"more":1}"#) else {
+            panic!()
+        };
         let mut at: Vec<_> = faults.iter().map(|fault| fault.loc.join(".")).collect();
         at.sort();
         assert_eq!(at, ["body.email", "body.name", "body.note"]);

@@ -28,7 +28,10 @@ impl Gateway {
         match self.source_ip.map(|ip| ip.to_canonical()) {
             None => "unknown".to_owned(),
             Some(IpAddr::V4(ip)) => ip.to_string(),
-            Some(IpAddr::V6(ip)) => ip.segments()[..4].iter().map(|segment| format!("{segment:x}:")).collect(),
+            Some(IpAddr::V6(ip)) => ip.segments()[..4]
+                .iter()
+                .map(|segment| format!("{segment:x}:"))
+                .collect(),
         }
     }
 
@@ -43,7 +46,8 @@ impl Gateway {
             .ok_or_else(|| Error::Internal("neither PUBLIC_URL nor the gateway's domain name is known".to_owned()))?;
         let loopback = name.starts_with("127.0.0.1") || name.starts_with("localhost");
         let scheme = if loopback { "http" } else { "https" };
-        Url::parse(&format!("{scheme}://{name}/")).map_err(|error| Error::Internal(format!("the gateway's name: {error}")))
+        Url::parse(&format!("{scheme}://{name}/"))
+            .map_err(|error| Error::Internal(format!("the gateway's name: {error}")))
     }
 }
 
@@ -61,7 +65,13 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_is_one_address() {
-        let of = |ip: &str| Gateway { source_ip: ip.parse().ok(), ..Gateway::default() }.address();
+        let of = |ip: &str| {
+            Gateway {
+                source_ip: ip.parse().ok(),
+                ..Gateway::default()
+            }
+            .address()
+        };
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");

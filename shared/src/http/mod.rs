@@ -52,7 +52,12 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 fn cors(app: &App) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> = app.config.allowed_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let origins: Vec<HeaderValue> = app
+        .config
+        .allowed_origins
+        .iter()
+        .filter_map(|origin| origin.parse().ok())
+        .collect();
     if origins.is_empty() {
         return None;
     }
@@ -114,7 +119,9 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
         response = problem::write(error, response, &request_id);
     }
     let headers = response.headers_mut();
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::try_from(&request_id) {
         headers.insert(X_REQUEST_ID, id);
@@ -125,7 +132,9 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
         Some(error @ (Error::Internal(_) | Error::Unavailable(_) | Error::Stale)) => {
             tracing::error!(%request_id, %method, route, status, ms, %error, "request failed");
         }
-        Some(error) => tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request"),
+        Some(error) => {
+            tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request")
+        }
         None => tracing::info!(%request_id, %method, route, status, ms, "request"),
     }
     response

@@ -20,7 +20,9 @@ pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
     api.info = InfoBuilder::new()
         .title("Workspaces")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked at once."))
+        .description(Some(
+            "Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked at once.",
+        ))
         .build();
     let components = api.components.get_or_insert_with(Default::default);
     components.security_schemes.insert(
@@ -88,11 +90,16 @@ fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = C
             .description(names.join(", "))
             .content(
                 "application/problem+json",
-                ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build(),
+                ContentBuilder::new()
+                    .schema(Some(Ref::from_schema_name(Problem::name())))
+                    .build(),
             )
             .extensions(Some(ExtensionsBuilder::new().add("x-error-codes", names).build()))
             .build();
-        operation.responses.responses.insert(status.to_string(), response.into());
+        operation
+            .responses
+            .responses
+            .insert(status.to_string(), response.into());
     }
 }
 

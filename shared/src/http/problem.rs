@@ -61,10 +61,14 @@ pub(super) fn write(error: &Error, carrier: Response, request_id: &str) -> Respo
         .headers
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if answer.status == StatusCode::UNAUTHORIZED {
-        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        parts
+            .headers
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-        parts.headers.insert(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_RETRY_S));
+        parts
+            .headers
+            .insert(RETRY_AFTER, HeaderValue::from(UNAVAILABLE_RETRY_S));
     }
     if answer.status != StatusCode::METHOD_NOT_ALLOWED {
         parts.headers.remove(ALLOW);

@@ -70,7 +70,13 @@ const SUBJECT_NAME_MAX: usize = 80;
 fn in_subject(name: &str) -> String {
     let safe: String = name
         .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
+        .map(|c| {
+            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+                ' '
+            } else {
+                c
+            }
+        })
         .take(SUBJECT_NAME_MAX)
         .collect();
     if safe.contains("://") || safe.to_lowercase().contains("www.") {
@@ -106,11 +112,36 @@ impl Mailer {
             retryable: false,
             reason: "The mail could not be written.",
         };
-        let until = format!("{} UTC", mail.expires_at.to_string().get(..16).unwrap_or_default().replace('T', " "));
+        let until = format!(
+            "{} UTC",
+            mail.expires_at
+                .to_string()
+                .get(..16)
+                .unwrap_or_default()
+                .replace('T', " ")
+        );
         let role = role_in_words(mail.role);
-        let html = Html { mail: *mail, role, until: until.clone() }.render().map_err(|_| UNWRITTEN)?;
-        let text = Text { mail: *mail, role, until }.render().map_err(|_| UNWRITTEN)?;
-        let content = |data: String| Content::builder().data(data).charset("UTF-8").build().map_err(|_| UNWRITTEN);
+        let html = Html {
+            mail: *mail,
+            role,
+            until: until.clone(),
+        }
+        .render()
+        .map_err(|_| UNWRITTEN)?;
+        let text = Text {
+            mail: *mail,
+            role,
+            until,
+        }
+        .render()
+        .map_err(|_| UNWRITTEN)?;
+        let content = |data: String| {
+            Content::builder()
+                .data(data)
+                .charset("UTF-8")
+                .build()
+                .map_err(|_| UNWRITTEN)
+        };
         let subject = format!("Invitation to {}", in_subject(mail.workspace_name));
         let message = Message::builder()
             .subject(content(subject)?)
@@ -137,12 +168,19 @@ impl Mailer {
 
 fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
     tracing::warn!(error = crate::store::describe(error), "a mail was not sent");
-    let permanent = ["MessageRejected", "BadRequestException", "MailFromDomainNotVerifiedException", "NotFoundException"];
+    let permanent = [
+        "MessageRejected",
+        "BadRequestException",
+        "MailFromDomainNotVerifiedException",
+        "NotFoundException",
+    ];
     match error {
-        SdkError::ServiceError(service) if service.err().code().is_some_and(|code| permanent.contains(&code)) => MailError {
-            retryable: false,
-            reason: "The mail service refused the mail.",
-        },
+        SdkError::ServiceError(service) if service.err().code().is_some_and(|code| permanent.contains(&code)) => {
+            MailError {
+                retryable: false,
+                reason: "The mail service refused the mail.",
+            }
+        }
         SdkError::ConstructionFailure(_) => MailError {
             retryable: false,
             reason: "The mail could not be written.",
@@ -177,7 +215,13 @@ mod tests {
             link: "https://example.com/invite#invite_id=1&token=2",
             expires_at: Time::from_millis(0),
         };
-        let html = Html { mail, role: "a member", until: String::new() }.render().unwrap();
+        let html = Html {
+            mail,
+            role: "a member",
+            until: String::new(),
+        }
+        .render()
+        .unwrap();
         assert!(!html.contains("<script") && !html.contains("<img"));
     }
 }

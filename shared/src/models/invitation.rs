@@ -141,7 +141,11 @@ impl Pending {
     /// Whether it can still be accepted, as far as its own time goes. TTL deletion plays no part in it.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
-        if now < self.expires_at { Status::Pending } else { Status::Expired }
+        if now < self.expires_at {
+            Status::Pending
+        } else {
+            Status::Expired
+        }
     }
 }
 
@@ -237,7 +241,11 @@ mod tests {
                 token_hash: SecretHash::of(&crate::secret::Secret::new("x")),
                 invite_epoch: 0,
                 created_at: at(0),
-                end: end.map(|status| End { status, at: at(0), accepted_by: None }),
+                end: end.map(|status| End {
+                    status,
+                    at: at(0),
+                    accepted_by: None,
+                }),
             },
             pending: pending.then(|| Pending {
                 id,
@@ -247,18 +255,31 @@ mod tests {
                 invited_by_email: email,
                 created_at: at(0),
                 expires_at: at(1000),
-                delivery: Delivery { status: DeliveryStatus::Queued, updated_at: at(0), reason: None },
+                delivery: Delivery {
+                    status: DeliveryStatus::Queued,
+                    updated_at: at(0),
+                    reason: None,
+                },
             }),
         }
     }
 
     #[test]
     fn an_end_decides_and_a_missing_pending_part_means_revoked() {
-        assert_eq!(invited(Some(Status::Accepted), false).open().unwrap_err(), Error::InvitationUsed);
-        assert_eq!(invited(Some(Status::Revoked), false).open().unwrap_err(), Error::InvitationRevoked);
+        assert_eq!(
+            invited(Some(Status::Accepted), false).open().unwrap_err(),
+            Error::InvitationUsed
+        );
+        assert_eq!(
+            invited(Some(Status::Revoked), false).open().unwrap_err(),
+            Error::InvitationRevoked
+        );
         assert_eq!(invited(None, false).open().unwrap_err(), Error::InvitationRevoked);
         assert!(invited(None, true).live(at(999)).is_ok());
-        assert_eq!(invited(None, true).live(at(1000)).unwrap_err(), Error::InvitationExpired);
+        assert_eq!(
+            invited(None, true).live(at(1000)).unwrap_err(),
+            Error::InvitationExpired
+        );
         assert!(invited(None, true).open().is_ok());
     }
 

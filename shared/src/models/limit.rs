@@ -78,7 +78,10 @@ impl Rule {
             .filter(|index| stamps.get(index).is_none_or(|stamp| *stamp <= free_until))
             .collect();
         match free.get(salt.checked_rem(free.len()).unwrap_or(0)) {
-            Some(index) => Ok(FreeSlot { index: *index, free_until }),
+            Some(index) => Ok(FreeSlot {
+                index: *index,
+                free_until,
+            }),
             None => Err(self.refusal(stamps, now)),
         }
     }
@@ -89,7 +92,9 @@ impl Rule {
         let oldest = stamps.values().min().copied().unwrap_or(now);
         let wait = oldest.plus(self.window).since(now);
         RateLimited {
-            retry_after_s: u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1),
+            retry_after_s: u64::try_from(wait.as_millis().div_ceil(1000))
+                .unwrap_or(u64::MAX)
+                .max(1),
             limit: self.limit,
             window_s: self.window.as_secs(),
         }
@@ -106,12 +111,19 @@ mod tests {
     #[test]
     fn retry_after_is_the_moment_the_oldest_slot_comes_free() {
         let start = Time::from_millis(1_000_000_000_000);
-        let stamps: Stamps = (0..10).map(|index| (index, start.plus(Duration::from_millis(1500 * index as u64)))).collect();
+        let stamps: Stamps = (0..10)
+            .map(|index| (index, start.plus(Duration::from_millis(1500 * index as u64))))
+            .collect();
         let now = start.plus(Duration::from_secs(100));
         let refused = RULE.free_slot(&stamps, now, 0).unwrap_err();
         assert_eq!(refused.retry_after_s, 3500);
         assert!(RULE.free_slot(&stamps, now.plus(Duration::from_secs(3499)), 0).is_err());
-        assert_eq!(RULE.free_slot(&stamps, now.plus(Duration::from_secs(3500)), 7).unwrap().index, 0);
+        assert_eq!(
+            RULE.free_slot(&stamps, now.plus(Duration::from_secs(3500)), 7)
+                .unwrap()
+                .index,
+            0
+        );
     }
 
     proptest! {

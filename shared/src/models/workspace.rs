@@ -170,7 +170,11 @@ pub fn slug_of(name: &Name) -> String {
     let mut slug = slug::slugify(name.as_str());
     slug.truncate(60);
     let slug = slug.trim_matches('-');
-    if slug.is_empty() { "workspace".to_owned() } else { slug.to_owned() }
+    if slug.is_empty() {
+        "workspace".to_owned()
+    } else {
+        slug.to_owned()
+    }
 }
 
 #[cfg(test)]

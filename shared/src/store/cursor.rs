@@ -93,7 +93,13 @@ mod tests {
     fn workspace() -> Workspace {
         let key = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
         let name = Name::parse("Acme").unwrap();
-        Workspace::new(WorkspaceId::from_bytes([1; 16]), name, "acme".into(), key, Time::from_millis(0))
+        Workspace::new(
+            WorkspaceId::from_bytes([1; 16]),
+            name,
+            "acme".into(),
+            key,
+            Time::from_millis(0),
+        )
     }
 
     proptest! {

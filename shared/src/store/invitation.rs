@@ -81,7 +81,11 @@ impl InvitationContext {
         let may_still = inviter.membership.as_ref().is_some_and(|membership| {
             membership.workspace_id == invitation.workspace_id && membership.role.may_invite(invitation.role)
         });
-        if may_still { Ok((pending, workspace, inviter)) } else { Err(Error::InvitationRevoked) }
+        if may_still {
+            Ok((pending, workspace, inviter))
+        } else {
+            Err(Error::InvitationRevoked)
+        }
     }
 
     /// Where the invitation stands now.
@@ -123,7 +127,11 @@ impl Store {
         let workspace = Key::workspace(invitation.workspace_id);
         let inviter = Key::user(invitation.invited_by);
         let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
-        let keys = [&pending, &workspace, &inviter].into_iter().chain(&accepted_by).cloned().collect();
+        let keys = [&pending, &workspace, &inviter]
+            .into_iter()
+            .chain(&accepted_by)
+            .cloned()
+            .collect();
         let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
         let siblings = guards
             .into_iter()
@@ -238,11 +246,8 @@ impl Store {
 
     /// Moves a pending invitation's expiry; [`Error::Stale`] when it ended meanwhile.
     pub async fn invitation_extend(&self, access: &Access, id: InvitationId, to: Time) -> Result<Pending, Error> {
-        let write = Write::update(
-            Key::pending(access.workspace().id, id),
-            "SET #expires_at = :expires_at",
-        )
-        .bind(":expires_at", to);
+        let write = Write::update(Key::pending(access.workspace().id, id), "SET #expires_at = :expires_at")
+            .bind(":expires_at", to);
         self.update_one(write).await.map_err(Error::from)
     }
 
@@ -292,7 +297,8 @@ impl Store {
                 };
                 writes.all(ended(&guard, &row.email, Status::Revoked, None, now))
             });
-            self.commit(writes.and(fewer_pending(workspace_id, chunk.len()))).await?;
+            self.commit(writes.and(fewer_pending(workspace_id, chunk.len())))
+                .await?;
         }
         Ok(())
     }
@@ -368,7 +374,12 @@ impl Store {
                 &Member::of(user, &membership),
             ))
             .all(seated)
-            .all(context.siblings.iter().flat_map(|guard| sibling_ended(guard, &invitation.email, now)));
+            .all(
+                context
+                    .siblings
+                    .iter()
+                    .flat_map(|guard| sibling_ended(guard, &invitation.email, now)),
+            );
         self.commit(writes).await?;
         Ok(membership)
     }

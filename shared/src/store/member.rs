@@ -181,6 +181,10 @@ fn ending_tokens(write: Write) -> Write {
 fn caller_unchanged(access: &Access, target: &Target) -> Option<Write> {
     let caller = access.user();
     (caller.id != target.user.id).then(|| {
-        seated(Write::check(Key::user(caller.id), "#epoch = :epoch"), access.membership()).bind(":epoch", caller.epoch)
+        seated(
+            Write::check(Key::user(caller.id), "#epoch = :epoch"),
+            access.membership(),
+        )
+        .bind(":epoch", caller.epoch)
     })
 }

@@ -93,7 +93,12 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| unavailable("BatchGetItem", &error))?;
-            for item in answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default() {
+            for item in answer
+                .responses
+                .unwrap_or_default()
+                .remove(&self.table)
+                .unwrap_or_default()
+            {
                 if let Some(key) = key_of(&item) {
                     found.insert(key, item);
                 }
@@ -140,7 +145,14 @@ impl Items {
 
 /// Reads an item as `T`; an item that is not one is a fault of this program, not of the request.
 pub(crate) fn parse<T: DeserializeOwned>(mut item: Item) -> Result<T, Error> {
-    for own in [table::PK, table::SK, table::INDEX_PK, table::INDEX_SK, table::TTL, ENTITY] {
+    for own in [
+        table::PK,
+        table::SK,
+        table::INDEX_PK,
+        table::INDEX_SK,
+        table::TTL,
+        ENTITY,
+    ] {
         item.remove(own);
     }
     serde_dynamo::from_item(item).map_err(|error| Error::Internal(format!("an item is not what it should be: {error}")))
@@ -190,7 +202,9 @@ pub async fn settle<T, F: Future<Output = Result<T, Error>>>(mut decide: impl Fn
 /// An SDK error for the log: its kind and code. The request, which may hold what must not be logged, is left out.
 pub(crate) fn describe<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     match error {
-        SdkError::ServiceError(service) => format!("service error {}", service.err().code().unwrap_or("without a code")),
+        SdkError::ServiceError(service) => {
+            format!("service error {}", service.err().code().unwrap_or("without a code"))
+        }
         SdkError::TimeoutError(_) => "time-out".to_owned(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => "connection time-out".to_owned(),
         SdkError::DispatchFailure(_) => "connection failed".to_owned(),

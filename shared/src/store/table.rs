@@ -69,7 +69,13 @@ pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
         .await;
     match created {
         Ok(_) => {}
-        Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => return Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
+        {
+            return Ok(());
+        }
         Err(error) => return Err(unavailable(super::describe(&error))),
     }
     let ttl = TimeToLiveSpecification::builder()

@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::ids::{SessionId, WorkspaceId, random_bytes};
 use crate::models::member::Member;
 use crate::models::role::Role;
-use crate::models::user::{Membership, Session, User};
 use crate::models::text::Name;
+use crate::models::user::{Membership, Session, User};
 use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
 /// Sessions that revoking all of a workspace's counts at most.
@@ -54,8 +54,18 @@ pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [W
     let member = Member::of(founder_user, &founder(workspace));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
-        Write::create("slug", Key::slug(&workspace.slug), &SlugRecord { workspace_id: workspace.id }),
-        Write::create("member", Key::member(workspace.id, member.joined_at, member.id), &member),
+        Write::create(
+            "slug",
+            Key::slug(&workspace.slug),
+            &SlugRecord {
+                workspace_id: workspace.id,
+            },
+        ),
+        Write::create(
+            "member",
+            Key::member(workspace.id, member.joined_at, member.id),
+            &member,
+        ),
     ]
 }
 
@@ -82,10 +92,16 @@ impl Store {
         expression.field("website", update.website.as_ref());
         expression.field("billing_email", update.billing_email.as_ref());
         expression.field("description", update.description.as_ref());
-        expression.field("timezone", update.timezone.clone().or_default("UTC".to_owned()).as_ref());
+        expression.field(
+            "timezone",
+            update.timezone.clone().or_default("UTC".to_owned()).as_ref(),
+        );
         expression.field("support_email", update.support_email.as_ref());
         expression.field("slack_connect_url", update.slack_connect_url.as_ref());
-        expression.field("unit_system", update.unit_system.or_default(UnitSystem::default()).as_ref());
+        expression.field(
+            "unit_system",
+            update.unit_system.or_default(UnitSystem::default()).as_ref(),
+        );
         expression.field("map_home", update.map_home.as_ref());
         let write = expression.into_write(Key::workspace(access.workspace().id), now);
         self.update_one(write).await.map_err(Error::from)
@@ -174,7 +190,11 @@ impl Store {
                 .map_err(|error| unavailable("Query", &error))?;
             for item in page.items.unwrap_or_default() {
                 let row: Row = parse(item)?;
-                sessions.extend(row.sessions.into_values().map(|session| (row.membership.clone(), session)));
+                sessions.extend(
+                    row.sessions
+                        .into_values()
+                        .map(|session| (row.membership.clone(), session)),
+                );
             }
             start = page.last_evaluated_key;
             if start.is_none() || sessions.len() >= SESSIONS_COUNTED_MAX {
@@ -206,7 +226,8 @@ impl FieldUpdate {
             Change::Clear => self.remove.push(format!("#{name}")),
             Change::Set(value) => {
                 self.set.push(format!("#{name} = :{name}"));
-                self.bind.push((format!(":{name}"), serde_dynamo::to_attribute_value(value)));
+                self.bind
+                    .push((format!(":{name}"), serde_dynamo::to_attribute_value(value)));
             }
         }
     }
@@ -217,6 +238,8 @@ impl FieldUpdate {
             expression = format!("{expression} REMOVE {}", self.remove.join(", "));
         }
         let write = Write::update(key, &expression).bind(":now", now).bind(":one", 1);
-        self.bind.into_iter().fold(write, |write, (name, value)| write.bind_value(&name, value))
+        self.bind
+            .into_iter()
+            .fold(write, |write, (name, value)| write.bind_value(&name, value))
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -338,9 +336,9 @@ impl Store {
         match sent {
             Ok(answer) => Ok(parse(answer.attributes.unwrap_or_default())?),
             Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Err(UpdateError::Condition(failed.item.clone()))
-                }
+                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
+                    failed,
+                )) => Err(UpdateError::Condition(failed.item.clone())),
                 Some(service) if service.code() == Some("TransactionConflictException") => {
                     Err(UpdateError::Other(Error::Stale))
                 }

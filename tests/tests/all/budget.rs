@@ -19,29 +19,99 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     ("PATCH /api/v1/workspaces/", "", 2, &[READ, UPDATE]),
     ("POST /api/v1/workspaces/", "", 2, &[READ, TRANSACT]),
     ("DELETE /api/v1/workspaces/", "", 2, &[READ, TRANSACT]),
-    ("DELETE /api/v1/workspaces/", "with up to 30 pending invitations", 5, &[READ, READ, QUERY, TRANSACT, TRANSACT]),
+    (
+        "DELETE /api/v1/workspaces/",
+        "with up to 30 pending invitations",
+        5,
+        &[READ, READ, QUERY, TRANSACT, TRANSACT],
+    ),
     ("PATCH /api/v1/workspaces/members/{user_id}", "", 2, &[READ, TRANSACT]),
-    ("PATCH /api/v1/workspaces/members/{user_id}", "to the role they have", 1, &[READ]),
+    (
+        "PATCH /api/v1/workspaces/members/{user_id}",
+        "to the role they have",
+        1,
+        &[READ],
+    ),
     ("DELETE /api/v1/workspaces/members/{user_id}", "", 2, &[READ, TRANSACT]),
-    ("POST /api/v1/workspaces/invitations", "2, the mail, 1 for its fate", 3, &[READ, TRANSACT, UPDATE]),
-    ("POST /api/v1/workspaces/invitations", "in the place of another", 3, &[READ, TRANSACT, UPDATE]),
-    ("POST /api/v1/workspaces/invitations", "refused by a rule", 2, &[READ, UPDATE]),
-    ("POST /api/v1/workspaces/invitations", "refused by the limit", 1, &[READ]),
-    ("POST /api/v1/workspaces/invitations/{id}/resend", "2, the mail, 1 for its fate", 3, &[READ, TRANSACT, UPDATE]),
+    (
+        "POST /api/v1/workspaces/invitations",
+        "2, the mail, 1 for its fate",
+        3,
+        &[READ, TRANSACT, UPDATE],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations",
+        "in the place of another",
+        3,
+        &[READ, TRANSACT, UPDATE],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations",
+        "refused by a rule",
+        2,
+        &[READ, UPDATE],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations",
+        "refused by the limit",
+        1,
+        &[READ],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations/{id}/resend",
+        "2, the mail, 1 for its fate",
+        3,
+        &[READ, TRANSACT, UPDATE],
+    ),
     ("PATCH /api/v1/workspaces/invitations/{id}", "", 2, &[READ, UPDATE]),
     ("DELETE /api/v1/workspaces/invitations/{id}", "", 2, &[READ, TRANSACT]),
-    ("POST /api/v1/workspaces/revoke-all-sessions", "", 2, &[READ, QUERY, TRANSACT]),
+    (
+        "POST /api/v1/workspaces/revoke-all-sessions",
+        "",
+        2,
+        &[READ, QUERY, TRANSACT],
+    ),
     ("POST /api/v1/auth/register", "", 3, &[READ, UPDATE, TRANSACT]),
     ("POST /api/v1/auth/login", "", 3, &[READ, READ, UPDATE, UPDATE, UPDATE]),
-    ("POST /api/v1/auth/login", "wrong password, or nobody's e-mail", 2, &[READ, READ, UPDATE, UPDATE]),
+    (
+        "POST /api/v1/auth/login",
+        "wrong password, or nobody's e-mail",
+        2,
+        &[READ, READ, UPDATE, UPDATE],
+    ),
     ("POST /api/v1/auth/refresh", "", 2, &[READ, UPDATE]),
-    ("POST /api/v1/auth/refresh", "once more, the answer being lost", 1, &[READ]),
+    (
+        "POST /api/v1/auth/refresh",
+        "once more, the answer being lost",
+        1,
+        &[READ],
+    ),
     ("POST /api/v1/auth/logout", "", 2, &[READ, UPDATE]),
     ("POST /api/v1/auth/invitation", "", 2, &[READ, READ, QUERY, UPDATE]),
-    ("POST /api/v1/auth/accept-invite", "a new person", 3, &[READ, READ, QUERY, UPDATE, TRANSACT]),
-    ("POST /api/v1/auth/accept-invite", "with a bearer token", 3, &[READ, READ, READ, QUERY, UPDATE, TRANSACT]),
-    ("POST /api/v1/auth/accept-invite", "with a password", 4, &[READ, READ, READ, QUERY, UPDATE, UPDATE, UPDATE, TRANSACT]),
-    ("POST /api/v1/auth/decline-invite", "", 3, &[READ, READ, QUERY, UPDATE, TRANSACT]),
+    (
+        "POST /api/v1/auth/accept-invite",
+        "a new person",
+        3,
+        &[READ, READ, QUERY, UPDATE, TRANSACT],
+    ),
+    (
+        "POST /api/v1/auth/accept-invite",
+        "with a bearer token",
+        3,
+        &[READ, READ, READ, QUERY, UPDATE, TRANSACT],
+    ),
+    (
+        "POST /api/v1/auth/accept-invite",
+        "with a password",
+        4,
+        &[READ, READ, READ, QUERY, UPDATE, UPDATE, UPDATE, TRANSACT],
+    ),
+    (
+        "POST /api/v1/auth/decline-invite",
+        "",
+        3,
+        &[READ, READ, QUERY, UPDATE, TRANSACT],
+    ),
 ];
 
 const READ: &str = "BatchGetItem";
@@ -60,13 +130,18 @@ impl Measured<'_> {
     /// Notes what the request cost that was made since [`Measured::begin`].
     fn note(&mut self, operation: &str, case: &str) {
         let (trips, calls) = (self.world.calls.round_trips(), self.world.calls.operations());
-        let place = BUDGET.iter().position(|(o, c, ..)| *o == operation && *c == case).unwrap();
+        let place = BUDGET
+            .iter()
+            .position(|(o, c, ..)| *o == operation && *c == case)
+            .unwrap();
         let (_, _, permitted_trips, permitted) = BUDGET[place];
         let mut permitted = permitted.to_vec();
         permitted.sort_unstable();
         if trips != permitted_trips || calls != permitted {
             let permitted = format!("permitted: {permitted_trips}, {permitted:?}");
-            self.broken.push(format!("{operation} {case}: {trips} round trips, {calls:?}; {permitted}"));
+            self.broken.push(format!(
+                "{operation} {case}: {trips} round trips, {calls:?}; {permitted}"
+            ));
         }
         self.rows.insert(place, row(operation, case, trips, &calls));
     }
@@ -80,20 +155,36 @@ fn row(operation: &str, case: &str, trips: usize, calls: &[String]) -> String {
     let mut counted: Vec<String> = Vec::new();
     for call in calls {
         let times = calls.iter().filter(|other| *other == call).count();
-        let text = if times == 1 { call.clone() } else { format!("{times} {call}") };
+        let text = if times == 1 {
+            call.clone()
+        } else {
+            format!("{times} {call}")
+        };
         if !counted.contains(&text) {
             counted.push(text);
         }
     }
-    let calls = if counted.is_empty() { "none".to_owned() } else { counted.join(", ") };
-    let case = if case.is_empty() { String::new() } else { format!(" ({case})") };
+    let calls = if counted.is_empty() {
+        "none".to_owned()
+    } else {
+        counted.join(", ")
+    };
+    let case = if case.is_empty() {
+        String::new()
+    } else {
+        format!(" ({case})")
+    };
     format!("| `{operation}`{case} | {trips} | {calls} |")
 }
 
 #[tokio::test]
 async fn every_route_keeps_to_its_budget_and_the_document_says_so() {
     let world = World::new().await;
-    let mut measured = Measured { world: &world, rows: BTreeMap::new(), broken: Vec::new() };
+    let mut measured = Measured {
+        world: &world,
+        rows: BTreeMap::new(),
+        broken: Vec::new(),
+    };
     workspaces(&mut measured).await;
     invitations(&mut measured).await;
     people(&mut measured).await;
@@ -103,14 +194,22 @@ async fn every_route_keeps_to_its_budget_and_the_document_says_so() {
     assert_eq!(measured.rows.len(), BUDGET.len(), "a row of the budget is not measured");
     for operation in operations() {
         let name = operation.name();
-        assert!(BUDGET.iter().any(|(operation, ..)| *operation == name), "{name} has no budget");
+        assert!(
+            BUDGET.iter().any(|(operation, ..)| *operation == name),
+            "{name} has no budget"
+        );
     }
     let measured: Vec<String> = measured.rows.into_values().collect();
     let page = include_str!("../../../docs/table.md");
     let (_, section) = page.split_once("## Round trips").unwrap_or_default();
     let (section, _) = section.split_once("\n## ").unwrap_or((section, ""));
     let written: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
-    assert_eq!(written, measured, "docs/table.md must hold these rows:\n{}", measured.join("\n"));
+    assert_eq!(
+        written,
+        measured,
+        "docs/table.md must hold these rows:\n{}",
+        measured.join("\n")
+    );
 }
 
 async fn workspaces(measured: &mut Measured<'_>) {
@@ -135,7 +234,9 @@ async fn workspaces(measured: &mut Measured<'_>) {
     ann.put("/workspaces/", json!({"name": "New name"})).await.expect(200);
     measured.note("PUT /api/v1/workspaces/", "");
     measured.begin();
-    ann.patch("/workspaces/", json!({"website": "https://example.com"})).await.expect(200);
+    ann.patch("/workspaces/", json!({"website": "https://example.com"}))
+        .await
+        .expect(200);
     measured.note("PATCH /api/v1/workspaces/", "");
 
     ann.invite("guest@example.com", "member").await.expect(201);
@@ -189,7 +290,9 @@ async fn invitations(measured: &mut Measured<'_>) {
         bob.invite(&bob.email, "member").await.refused(400, "SELF_INVITE");
     }
     measured.begin();
-    bob.invite("third@example.com", "member").await.refused(429, "RATE_LIMITED");
+    bob.invite("third@example.com", "member")
+        .await
+        .refused(429, "RATE_LIMITED");
     measured.note(create, "refused by the limit");
 }
 
@@ -200,7 +303,10 @@ async fn people(measured: &mut Measured<'_>) {
     let issued = cleo.invite("dan@example.com", "member").await.expect(201);
     let mut dan = world.stranger("dan");
     measured.begin();
-    let accepted = dan.accept(&issued, json!({"password": PASSWORD, "name": "Dan"})).await.expect(200);
+    let accepted = dan
+        .accept(&issued, json!({"password": PASSWORD, "name": "Dan"}))
+        .await
+        .expect(200);
     measured.note(accept, "a new person");
     dan.take_tokens(&accepted);
 
@@ -223,7 +329,10 @@ async fn people(measured: &mut Measured<'_>) {
     cleo.remove(&dan.id).await.expect(200);
     let issued = cleo.invite("dan@example.com", "member").await.expect(201);
     measured.begin();
-    dan.signed_out().accept(&issued, json!({"password": PASSWORD})).await.expect(200);
+    dan.signed_out()
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
     measured.note(accept, "with a password");
 
     measured.begin();
@@ -235,14 +344,24 @@ async fn accounts(measured: &mut Measured<'_>) {
     let world = measured.world;
     let mut eve: Person<'_> = world.stranger("eve");
     measured.begin();
-    eve.post("/auth/register", json!({"email": eve.email, "password": PASSWORD, "name": "Eve"})).await.expect(201);
+    eve.post(
+        "/auth/register",
+        json!({"email": eve.email, "password": PASSWORD, "name": "Eve"}),
+    )
+    .await
+    .expect(201);
     measured.note("POST /api/v1/auth/register", "");
     measured.begin();
     eve.log_in().await;
     measured.note("POST /api/v1/auth/login", "");
-    for (email, password) in [(eve.email.as_str(), "another password"), ("nobody@example.com", PASSWORD)] {
+    for (email, password) in [
+        (eve.email.as_str(), "another password"),
+        ("nobody@example.com", PASSWORD),
+    ] {
         measured.begin();
-        eve.post("/auth/login", json!({"email": email, "password": password})).await.expect(401);
+        eve.post("/auth/login", json!({"email": email, "password": password}))
+            .await
+            .expect(401);
         measured.note("POST /api/v1/auth/login", "wrong password, or nobody's e-mail");
     }
     measured.begin();

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -34,13 +36,20 @@ pub const PASSWORD: &str = "correct horse";
 fn engine() -> &'static str {
     static ENDPOINT: OnceLock<String> = OnceLock::new();
     ENDPOINT.get_or_init(|| {
-        #[expect(clippy::disallowed_methods, reason = "which engine to test against is the tester's to say")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "which engine to test against is the tester's to say"
+        )]
         if let Ok(endpoint) = std::env::var("TEST_DYNAMODB_ENDPOINT") {
             return endpoint;
         }
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let engine = Engine::start(&Storage::Memory).await.unwrap();
                 sender.send(engine.endpoint.clone()).unwrap();
@@ -76,7 +85,9 @@ impl World {
         configure(&mut config);
         let calls = Calls::default();
         let interceptor = SharedInterceptor::new(calls.clone());
-        let app = App::start(config, clock.clone(), Needs::ALL, Some(interceptor)).await.unwrap();
+        let app = App::start(config, clock.clone(), Needs::ALL, Some(interceptor))
+            .await
+            .unwrap();
         shared::store::table::create(app.store.client(), &table).await.unwrap();
         app.warm().await.unwrap();
         Self {
@@ -110,7 +121,10 @@ impl World {
         let mut person = self.stranger(name);
         let company = format!("{name} and company");
         let registered = person
-            .post("/auth/register", json!({"email": person.email, "password": PASSWORD, "name": name, "company": company}))
+            .post(
+                "/auth/register",
+                json!({"email": person.email, "password": PASSWORD, "name": name, "company": company}),
+            )
             .await;
         registered.expect(201);
         person.log_in().await;
@@ -121,7 +135,10 @@ impl World {
     pub async fn joins(&self, inviter: &Person<'_>, name: &str, role: &str) -> Person<'_> {
         let invitation = inviter.invite(&format!("{name}@example.com"), role).await.expect(201);
         let mut person = self.stranger(name);
-        let accepted = person.accept(&invitation, json!({"password": PASSWORD, "name": name})).await.expect(200);
+        let accepted = person
+            .accept(&invitation, json!({"password": PASSWORD, "name": name}))
+            .await
+            .expect(200);
         person.take_tokens(&accepted);
         person
     }
@@ -137,7 +154,12 @@ impl World {
         let mut start = None;
         loop {
             let scan = self.app.store.client().scan().table_name(self.app.store.table());
-            let page = scan.consistent_read(true).set_exclusive_start_key(start).send().await.unwrap();
+            let page = scan
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .unwrap();
             items.extend(page.items.unwrap_or_default().iter().map(item_text));
             start = page.last_evaluated_key;
             if start.is_none() {
@@ -188,16 +210,19 @@ fn item_text(item: &HashMap<String, AttributeValue>) -> String {
         other => format!("{other:?}"),
     };
     let sorted: BTreeMap<_, _> = item.iter().collect();
-    let pairs: Vec<_> = sorted.into_iter().map(|(name, held)| format!("{name:?}: {}", value(held))).collect();
+    let pairs: Vec<_> = sorted
+        .into_iter()
+        .map(|(name, held)| format!("{name:?}: {}", value(held)))
+        .collect();
     format!("{{{}}}", pairs.join(", "))
 }
 
 /// The names of an object's fields, sorted.
 #[track_caller]
-pub fn fields(value: &Value) -> Vec<&str> {
-    let mut fields: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
-    fields.sort_unstable();
-    fields
+pub fn names(value: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Somebody, with or without tokens.
@@ -220,7 +245,10 @@ impl Person<'_> {
     }
 
     pub async fn log_in(&mut self) {
-        let answer = self.post("/auth/login", json!({"email": self.email, "password": PASSWORD})).await.expect(200);
+        let answer = self
+            .post("/auth/login", json!({"email": self.email, "password": PASSWORD}))
+            .await
+            .expect(200);
         self.take_tokens(&answer);
     }
 
@@ -230,7 +258,10 @@ impl Person<'_> {
         } else {
             format!("/api/v1{path}")
         };
-        let builder = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let builder = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
         match &self.access {
             Some(token) => builder.header("authorization", format!("Bearer {token}")),
             None => builder,
@@ -239,11 +270,15 @@ impl Person<'_> {
 
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        self.world.send(self.request(method, path).body(body).unwrap(), self.address).await
+        self.world
+            .send(self.request(method, path).body(body).unwrap(), self.address)
+            .await
     }
 
     pub async fn raw(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-        self.world.send(self.request(method, path).body(body.into()).unwrap(), self.address).await
+        self.world
+            .send(self.request(method, path).body(body.into()).unwrap(), self.address)
+            .await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -279,7 +314,8 @@ impl Person<'_> {
     }
 
     pub async fn invite(&self, email: &str, role: &str) -> Answer {
-        self.post("/workspaces/invitations", json!({"email": email, "role": role})).await
+        self.post("/workspaces/invitations", json!({"email": email, "role": role}))
+            .await
     }
 
     pub async fn cancel(&self, invitation: &str) -> Answer {
@@ -287,15 +323,21 @@ impl Person<'_> {
     }
 
     pub async fn resend(&self, invitation: &str) -> Answer {
-        self.call("POST", &format!("/workspaces/invitations/{invitation}/resend"), None).await
+        self.call("POST", &format!("/workspaces/invitations/{invitation}/resend"), None)
+            .await
     }
 
     pub async fn extend(&self, invitation: &str, expires_at: &str) -> Answer {
-        self.patch(&format!("/workspaces/invitations/{invitation}"), json!({"expires_at": expires_at})).await
+        self.patch(
+            &format!("/workspaces/invitations/{invitation}"),
+            json!({"expires_at": expires_at}),
+        )
+        .await
     }
 
     pub async fn change_role(&self, of: &str, role: &str) -> Answer {
-        self.patch(&format!("/workspaces/members/{of}"), json!({"role": role})).await
+        self.patch(&format!("/workspaces/members/{of}"), json!({"role": role}))
+            .await
     }
 
     pub async fn remove(&self, who: &str) -> Answer {
@@ -325,7 +367,10 @@ impl Person<'_> {
 
     /// This person without tokens.
     pub fn signed_out(&self) -> Self {
-        Self { access: None, ..self.clone() }
+        Self {
+            access: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -361,12 +406,22 @@ impl Answer {
     /// The answer, which must be this error, in the one shape of errors.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Self {
-        assert_eq!((self.status.as_u16(), self.body["error_code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(
+            (self.status.as_u16(), self.body["error_code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(self.body["status"], status);
         assert_eq!(self.body["type"], format!("/errors#{}", code.to_lowercase()));
         assert_eq!(self.body["request_id"].as_str(), self.header("x-request-id"));
-        assert_eq!(self.body["detail"].is_array(), code == "VALIDATION_ERROR", "{}", self.text);
+        assert_eq!(
+            self.body["detail"].is_array(),
+            code == "VALIDATION_ERROR",
+            "{}",
+            self.text
+        );
         assert_eq!(self.headers.contains_key("www-authenticate"), status == 401);
         self
     }
@@ -377,7 +432,9 @@ impl Answer {
         let answer = self.refused(422, "VALIDATION_ERROR");
         let path = |fault: &Value| {
             let loc = fault["loc"].as_array().unwrap().iter();
-            loc.map(|part| part.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(".")
+            loc.map(|part| part.as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+                .join(".")
         };
         let mut faults: Vec<String> = answer.body["detail"].as_array().unwrap().iter().map(path).collect();
         faults.sort();
@@ -442,8 +499,15 @@ fn fields(document: &Value, schema: &Value) -> Vec<String> {
     if let Some(name) = schema["$ref"].as_str() {
         return fields(document, document.pointer(name.strip_prefix('#').unwrap()).unwrap());
     }
-    let parts = schema["allOf"].as_array().into_iter().flatten().flat_map(|part| fields(document, part));
-    let own = schema["properties"].as_object().into_iter().flat_map(|own| own.keys().cloned());
+    let parts = schema["allOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|part| fields(document, part));
+    let own = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|own| own.keys().cloned());
     parts.chain(own).collect()
 }
 
@@ -472,7 +536,13 @@ impl Calls {
 
     /// The operations called, sorted.
     pub fn operations(&self) -> Vec<String> {
-        let mut operations: Vec<_> = self.0.lock().unwrap().iter().map(|call| call.operation.clone()).collect();
+        let mut operations: Vec<_> = self
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|call| call.operation.clone())
+            .collect();
         operations.sort();
         operations
     }
@@ -516,10 +586,16 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let operation = cfg.load::<Metadata>().map_or_else(String::new, |metadata| metadata.name().to_owned());
+        let operation = cfg
+            .load::<Metadata>()
+            .map_or_else(String::new, |metadata| metadata.name().to_owned());
         let ended = Instant::now();
         let began = cfg.load::<Began>().map_or(ended, |began| began.0);
-        self.0.lock().unwrap().push(Call { operation, began, ended });
+        self.0.lock().unwrap().push(Call {
+            operation,
+            began,
+            ended,
+        });
         Ok(())
     }
 }

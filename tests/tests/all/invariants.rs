@@ -17,7 +17,12 @@ pub async fn read(world: &World) -> Table {
     let mut start = None;
     loop {
         let scan = world.app.store.client().scan().table_name(world.app.store.table());
-        let page = scan.consistent_read(true).set_exclusive_start_key(start).send().await.unwrap();
+        let page = scan
+            .consistent_read(true)
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .unwrap();
         for item in page.items.unwrap_or_default() {
             let item = json(&AttributeValue::M(item));
             table.insert((text(&item, "pk"), text(&item, "sk")), item);
@@ -40,7 +45,11 @@ pub async fn read_but_limits(world: &World) -> Table {
 #[track_caller]
 pub fn hold(table: &Table) {
     let faults = faults(table);
-    assert!(faults.is_empty(), "the table is not as it must be:\n{}", faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "the table is not as it must be:\n{}",
+        faults.join("\n")
+    );
 }
 
 /// Reads the table and fails with every invariant that does not hold.
@@ -66,7 +75,10 @@ fn text(value: &Value, name: &str) -> String {
 
 /// Everything about `table` that must not be.
 pub fn faults(table: &Table) -> Vec<String> {
-    let mut check = Checker { table, faults: Vec::new() };
+    let mut check = Checker {
+        table,
+        faults: Vec::new(),
+    };
     check.every_key_is_documented();
     for ((pk, sk), item) in table {
         let at = format!("{pk} {sk}");
@@ -112,8 +124,12 @@ impl Checker<'_> {
         let documented = documented_keys();
         for ((pk, sk), item) in self.table {
             let entity = text(item, "entity");
-            let known = documented.iter().any(|(e, p, s)| *e == entity && matches(p, pk) && matches(s, sk));
-            self.expect(known, || format!("{pk} {sk}: docs/table.md has no such item of entity {entity:?}"));
+            let known = documented
+                .iter()
+                .any(|(e, p, s)| *e == entity && matches(p, pk) && matches(s, sk));
+            self.expect(known, || {
+                format!("{pk} {sk}: docs/table.md has no such item of entity {entity:?}")
+            });
         }
     }
 
@@ -122,12 +138,20 @@ impl Checker<'_> {
         self.expect(at == format!("USER#{id} USER"), || format!("{at}: is {id}"));
         let sessions = user["sessions"].as_object().map_or(0, Map::len);
         self.expect(sessions <= 16, || format!("{at}: {sessions} sessions"));
-        let email = self.get(&format!("EMAIL#{address}"), "EMAIL").cloned().unwrap_or_default();
-        self.expect(text(&email, "user_id") == id, || format!("{at}: the e-mail's record is {email}"));
+        let email = self
+            .get(&format!("EMAIL#{address}"), "EMAIL")
+            .cloned()
+            .unwrap_or_default();
+        self.expect(text(&email, "user_id") == id, || {
+            format!("{at}: the e-mail's record is {email}")
+        });
         let place = &user["membership"];
         let workspace = text(place, "workspace_id");
         self.expect(text(&email, "workspace_id") == workspace, || {
-            format!("{at}: in {workspace:?}, its e-mail's record in {}", email["workspace_id"])
+            format!(
+                "{at}: in {workspace:?}, its e-mail's record in {}",
+                email["workspace_id"]
+            )
         });
         if place.is_null() {
             self.expect(user["gsi1pk"].is_null() && user["gsi1sk"].is_null(), || {
@@ -145,16 +169,25 @@ impl Checker<'_> {
         let row = format!("MEMBER#{}#{id}", text(place, "joined_at"));
         let member = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
         for field in ["id", "email", "name"] {
-            self.expect(member[field] == user[field], || format!("{at}: the member's {field} is {}", member[field]));
+            self.expect(member[field] == user[field], || {
+                format!("{at}: the member's {field} is {}", member[field])
+            });
         }
         for field in ["role", "joined_at"] {
-            self.expect(member[field] == place[field], || format!("{at}: the member's {field} is {}", member[field]));
+            self.expect(member[field] == place[field], || {
+                format!("{at}: the member's {field} is {}", member[field])
+            });
         }
     }
 
     fn email(&mut self, at: &str, email: &Value, pk: &str) {
-        let user = self.get(&format!("USER#{}", text(email, "user_id")), "USER").cloned().unwrap_or_default();
-        self.expect(pk == format!("EMAIL#{}", text(&user, "email")), || format!("{at}: of the user {user}"));
+        let user = self
+            .get(&format!("USER#{}", text(email, "user_id")), "USER")
+            .cloned()
+            .unwrap_or_default();
+        self.expect(pk == format!("EMAIL#{}", text(&user, "email")), || {
+            format!("{at}: of the user {user}")
+        });
     }
 
     fn workspace(&mut self, at: &str, workspace: &Value) {
@@ -167,37 +200,65 @@ impl Checker<'_> {
             ("pending_count", self.rows(&pk, "PENDING#").len()),
         ];
         for (counter, rows) in counts {
-            self.expect(workspace[counter] == rows, || format!("{at}: {counter} is {}, rows are {rows}", workspace[counter]));
+            self.expect(workspace[counter] == rows, || {
+                format!("{at}: {counter} is {}, rows are {rows}", workspace[counter])
+            });
         }
         self.expect(owners > 0, || format!("{at}: nobody owns it"));
-        let slug = self.get(&format!("SLUG#{}", text(workspace, "slug")), "SLUG").cloned().unwrap_or_default();
-        self.expect(slug["workspace_id"] == workspace["id"], || format!("{at}: its slug is of {slug}"));
+        let slug = self
+            .get(&format!("SLUG#{}", text(workspace, "slug")), "SLUG")
+            .cloned()
+            .unwrap_or_default();
+        self.expect(slug["workspace_id"] == workspace["id"], || {
+            format!("{at}: its slug is of {slug}")
+        });
     }
 
     fn slug(&mut self, at: &str, slug: &Value, pk: &str) {
-        let workspace = self.get(&format!("WS#{}", text(slug, "workspace_id")), "WS").cloned().unwrap_or_default();
-        self.expect(pk == format!("SLUG#{}", text(&workspace, "slug")), || format!("{at}: of {workspace}"));
+        let workspace = self
+            .get(&format!("WS#{}", text(slug, "workspace_id")), "WS")
+            .cloned()
+            .unwrap_or_default();
+        self.expect(pk == format!("SLUG#{}", text(&workspace, "slug")), || {
+            format!("{at}: of {workspace}")
+        });
     }
 
     fn member(&mut self, at: &str, member: &Value, pk: &str) {
-        let user = self.get(&format!("USER#{}", text(member, "id")), "USER").cloned().unwrap_or_default();
+        let user = self
+            .get(&format!("USER#{}", text(member, "id")), "USER")
+            .cloned()
+            .unwrap_or_default();
         let place = &user["membership"];
         let here = pk == format!("WS#{}", text(place, "workspace_id")) && place["joined_at"] == member["joined_at"];
         self.expect(here, || format!("{at}: the user's place is {place}"));
-        self.expect(self.get(pk, "WS").is_some(), || format!("{at}: there is no such workspace"));
+        self.expect(self.get(pk, "WS").is_some(), || {
+            format!("{at}: there is no such workspace")
+        });
     }
 
     fn pending(&mut self, at: &str, pending: &Value, pk: &str) {
         let id = text(pending, "id");
         let workspace = pk.strip_prefix("WS#").unwrap_or_default();
-        self.expect(self.get(pk, "WS").is_some(), || format!("{at}: there is no such workspace"));
+        self.expect(self.get(pk, "WS").is_some(), || {
+            format!("{at}: there is no such workspace")
+        });
         let invitation = self.get(&format!("INVITE#{id}"), "INVITE").cloned().unwrap_or_default();
-        self.expect(invitation["workspace_id"] == workspace, || format!("{at}: of {}", invitation["workspace_id"]));
-        self.expect(invitation["end"].is_null(), || format!("{at}: pending, and ended: {}", invitation["end"]));
+        self.expect(invitation["workspace_id"] == workspace, || {
+            format!("{at}: of {}", invitation["workspace_id"])
+        });
+        self.expect(invitation["end"].is_null(), || {
+            format!("{at}: pending, and ended: {}", invitation["end"])
+        });
         for field in ["email", "role", "invited_by", "created_at"] {
-            self.expect(invitation[field] == pending[field], || format!("{at}: {field} is {}", invitation[field]));
+            self.expect(invitation[field] == pending[field], || {
+                format!("{at}: {field} is {}", invitation[field])
+            });
         }
-        let guard = self.get(&format!("EMAIL#{}", text(pending, "email")), &format!("GUARD#{workspace}"));
+        let guard = self.get(
+            &format!("EMAIL#{}", text(pending, "email")),
+            &format!("GUARD#{workspace}"),
+        );
         let guarded = guard.is_some_and(|guard| guard["invitation_id"] == id.as_str());
         self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
         let due = pending["gsi1pk"] == "DUE";
@@ -210,8 +271,12 @@ impl Checker<'_> {
         let workspace = text(guard, "workspace_id");
         let row = format!("PENDING#{}", text(guard, "invitation_id"));
         let pending = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
-        self.expect(pk == format!("EMAIL#{}", text(&pending, "email")), || format!("{at}: guards {pending}"));
-        self.expect(at.ends_with(&format!(" GUARD#{workspace}")), || format!("{at}: of workspace {workspace}"));
+        self.expect(pk == format!("EMAIL#{}", text(&pending, "email")), || {
+            format!("{at}: guards {pending}")
+        });
+        self.expect(at.ends_with(&format!(" GUARD#{workspace}")), || {
+            format!("{at}: of workspace {workspace}")
+        });
     }
 
     fn invitation(&mut self, at: &str, invitation: &Value) {
@@ -226,7 +291,9 @@ impl Checker<'_> {
         self.expect(invitation["ttl"].is_u64(), || format!("{at}: ended, and kept for ever"));
         let by = text(end, "accepted_by");
         let known = match text(end, "status").as_str() {
-            "accepted" => self.get(&format!("USER#{by}"), "USER").is_some_and(|user| user["email"] == invitation["email"]),
+            "accepted" => self
+                .get(&format!("USER#{by}"), "USER")
+                .is_some_and(|user| user["email"] == invitation["email"]),
             "revoked" => by.is_empty(),
             _ => false,
         };
@@ -245,9 +312,13 @@ impl Checker<'_> {
             ("accept", 60),
         ];
         let rule = pk.split('#').nth(1).unwrap_or_default();
-        let most = rules.iter().find(|(name, _)| *name == rule).map_or(0, |(_, most)| *most);
+        let most = rules
+            .iter()
+            .find(|(name, _)| *name == rule)
+            .map_or(0, |(_, most)| *most);
         let slots = limit.as_object().unwrap().keys().filter(|name| {
-            name.strip_prefix('s').is_some_and(|index| index.parse::<usize>().is_ok())
+            name.strip_prefix('s')
+                .is_some_and(|index| index.parse::<usize>().is_ok())
         });
         let slots = slots.count();
         self.expect(slots <= most, || format!("{at}: {slots} slots, {most} are permitted"));
@@ -262,7 +333,9 @@ fn documented_keys() -> Vec<(String, String, String)> {
     let (items, _) = items.split_once("\n## ").unwrap_or((items, ""));
     let rows = items.lines().filter_map(|line| {
         let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-        let [_, entity, pk, sk, ..] = cells.as_slice() else { return None };
+        let [_, entity, pk, sk, ..] = cells.as_slice() else {
+            return None;
+        };
         let is_row = !matches!(*entity, "entity" | "") && !entity.starts_with('-');
         is_row.then(|| ((*entity).to_owned(), (*pk).to_owned(), (*sk).to_owned()))
     });
@@ -274,14 +347,19 @@ fn documented_keys() -> Vec<(String, String, String)> {
 
 /// Whether `key` is of the form of `pattern`, in which `<words>` stand for what differs.
 fn matches(pattern: &str, key: &str) -> bool {
-    let Some((literal, rest)) = pattern.split_once('<') else { return pattern == key };
-    let Some(key) = key.strip_prefix(literal) else { return false };
+    let Some((literal, rest)) = pattern.split_once('<') else {
+        return pattern == key;
+    };
+    let Some(key) = key.strip_prefix(literal) else {
+        return false;
+    };
     let (_, rest) = rest.split_once('>').unwrap();
     let next = rest.split('<').next().unwrap();
     if next.is_empty() {
         return !key.is_empty();
     }
-    key.match_indices(next).any(|(at, _)| at > 0 && matches(rest, &key[at..]))
+    key.match_indices(next)
+        .any(|(at, _)| at > 0 && matches(rest, &key[at..]))
 }
 
 #[cfg(test)]
@@ -311,9 +389,11 @@ mod tests {
             broken.remove(key);
             assert!(!faults(&broken).is_empty(), "nobody misses {key:?}");
         }
-        for (key, counter) in table.iter().filter(|(_, item)| item["entity"] == "workspace").flat_map(|(key, _)| {
-            ["owner_count", "member_count", "pending_count"].map(|counter| (key, counter))
-        }) {
+        for (key, counter) in table
+            .iter()
+            .filter(|(_, item)| item["entity"] == "workspace")
+            .flat_map(|(key, _)| ["owner_count", "member_count", "pending_count"].map(|counter| (key, counter)))
+        {
             let mut broken = table.clone();
             broken.get_mut(key).unwrap()[counter] = Value::from(7);
             assert!(!faults(&broken).is_empty(), "nobody counts {counter}");

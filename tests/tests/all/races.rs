@@ -39,7 +39,10 @@ fn count(answers: &[Answer], status: u16) -> usize {
 }
 
 fn told(answers: &[Answer]) -> Vec<String> {
-    answers.iter().map(|answer| format!("{} {}", answer.status.as_u16(), answer.body["error_code"])).collect()
+    answers
+        .iter()
+        .map(|answer| format!("{} {}", answer.status.as_u16(), answer.body["error_code"]))
+        .collect()
 }
 
 async fn owners(world: &'static World) -> Vec<Person<'static>> {
@@ -55,8 +58,18 @@ async fn owners(world: &'static World) -> Vec<Person<'static>> {
 async fn owners_who_all_step_down_leave_one() {
     let world = world().await;
     let owners = owners(world).await;
-    let answers = at_once(owners.iter().map(|owner| deed!(owner, |it| it.change_role(&it.id, "member")))).await;
-    assert_eq!((count(&answers, 200), count(&answers, 400)), (7, 1), "{:?}", told(&answers));
+    let answers = at_once(
+        owners
+            .iter()
+            .map(|owner| deed!(owner, |it| it.change_role(&it.id, "member"))),
+    )
+    .await;
+    assert_eq!(
+        (count(&answers, 200), count(&answers, 400)),
+        (7, 1),
+        "{:?}",
+        told(&answers)
+    );
     let last = answers.into_iter().find(|answer| answer.status == 400).unwrap();
     last.refused(400, "LAST_OWNER");
     invariants::check(world).await;
@@ -67,7 +80,12 @@ async fn owners_who_all_leave_leave_one() {
     let world = world().await;
     let owners = owners(world).await;
     let answers = at_once(owners.iter().map(|owner| deed!(owner, |it| it.remove(&it.id)))).await;
-    assert_eq!((count(&answers, 200), count(&answers, 403)), (7, 1), "{:?}", told(&answers));
+    assert_eq!(
+        (count(&answers, 200), count(&answers, 403)),
+        (7, 1),
+        "{:?}",
+        told(&answers)
+    );
     let last = answers.into_iter().find(|answer| answer.status == 403).unwrap();
     last.refused(403, "LAST_OWNER");
     invariants::check(world).await;
@@ -98,7 +116,8 @@ async fn a_new_person_who_accepts_twelve_times_is_one_member() {
     let ben = world.stranger("ben");
     let answers = at_once((0..12).map(|_| {
         let issued = issued.clone();
-        deed!(ben, |it| it.accept(&issued, json!({"password": PASSWORD, "name": "Ben"})))
+        deed!(ben, |it| it
+            .accept(&issued, json!({"password": PASSWORD, "name": "Ben"})))
     }))
     .await;
     assert_eq!(count(&answers, 200), 12, "{:?}", told(&answers));
@@ -115,10 +134,16 @@ async fn of_twelve_who_hold_one_link_one_joins() {
     let issued = ann.invite("ben@example.com", "member").await.expect(201);
     let answers = at_once((0..12).map(|number| {
         let (issued, password) = (issued.clone(), format!("password of {number}"));
-        deed!(world.stranger("ben"), |it| it.accept(&issued, json!({"password": password})))
+        deed!(world.stranger("ben"), |it| it
+            .accept(&issued, json!({"password": password})))
     }))
     .await;
-    assert_eq!((count(&answers, 200), count(&answers, 400)), (1, 11), "{:?}", told(&answers));
+    assert_eq!(
+        (count(&answers, 200), count(&answers, 400)),
+        (1, 11),
+        "{:?}",
+        told(&answers)
+    );
     for answer in answers.into_iter().filter(|answer| answer.status == 400) {
         answer.refused(400, "INVITATION_USED");
     }
@@ -144,7 +169,11 @@ async fn accepting_cancelling_resending_and_declining_have_one_winner() {
         let answers = at_once(deeds).await;
         assert_eq!(count(&answers, 200), 1, "round {round}: {:?}", told(&answers));
         let accepted = answers[0].status == 200;
-        let code = if accepted { "INVITATION_USED" } else { "INVITATION_REVOKED" };
+        let code = if accepted {
+            "INVITATION_USED"
+        } else {
+            "INVITATION_REVOKED"
+        };
         for loser in answers.into_iter().filter(|answer| answer.status != 200) {
             loser.refused(400, code);
         }
@@ -156,11 +185,15 @@ async fn accepting_cancelling_resending_and_declining_have_one_winner() {
 async fn of_forty_invitations_at_once_ten_pass() {
     let world = world().await;
     let ann = world.owner("ann").await;
-    let answers = at_once((0..40).map(|number| {
-        deed!(ann, |it| it.invite(&format!("guest{number}@example.com"), "member"))
-    }))
-    .await;
-    assert_eq!((count(&answers, 201), count(&answers, 429)), (10, 30), "{:?}", told(&answers));
+    let answers =
+        at_once((0..40).map(|number| deed!(ann, |it| it.invite(&format!("guest{number}@example.com"), "member"))))
+            .await;
+    assert_eq!(
+        (count(&answers, 201), count(&answers, 429)),
+        (10, 30),
+        "{:?}",
+        told(&answers)
+    );
     for refused in answers.into_iter().filter(|answer| answer.status == 429) {
         let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
         assert!((3500..=3600).contains(&wait), "{wait}");
@@ -199,14 +232,21 @@ async fn who_is_invited_to_two_workspaces_joins_one() {
     let (ann, bea) = (world.owner("ann").await, world.owner("bea").await);
     for round in 0..4 {
         let guest = world.stranger(&format!("guest{round}"));
-        let (to_ann, to_bea) =
-            (ann.invite(&guest.email, "member").await.expect(201), bea.invite(&guest.email, "member").await.expect(201));
+        let (to_ann, to_bea) = (
+            ann.invite(&guest.email, "member").await.expect(201),
+            bea.invite(&guest.email, "member").await.expect(201),
+        );
         let answers = at_once([
             deed!(guest, |it| it.accept(&to_ann, json!({"password": PASSWORD}))),
             deed!(guest, |it| it.accept(&to_bea, json!({"password": PASSWORD}))),
         ])
         .await;
-        assert_eq!((count(&answers, 200), count(&answers, 400)), (1, 1), "{:?}", told(&answers));
+        assert_eq!(
+            (count(&answers, 200), count(&answers, 400)),
+            (1, 1),
+            "{:?}",
+            told(&answers)
+        );
         invariants::check(world).await;
     }
 }
@@ -223,7 +263,12 @@ async fn a_workspace_is_deleted_or_joined() {
             deed!(guest, |it| it.accept(&issued, json!({"password": PASSWORD}))),
         ])
         .await;
-        assert_eq!((count(&answers, 200), count(&answers, 400)), (1, 1), "{:?}", told(&answers));
+        assert_eq!(
+            (count(&answers, 200), count(&answers, 400)),
+            (1, 1),
+            "{:?}",
+            told(&answers)
+        );
         invariants::check(world).await;
     }
 }
@@ -333,7 +378,12 @@ async fn an_address_is_registered_once() {
         deed!(ann, |it| it.post("/auth/register", body))
     }))
     .await;
-    assert_eq!((count(&answers, 201), count(&answers, 400)), (1, 5), "{:?}", told(&answers));
+    assert_eq!(
+        (count(&answers, 201), count(&answers, 400)),
+        (1, 5),
+        "{:?}",
+        told(&answers)
+    );
     for answer in answers.into_iter().filter(|answer| answer.status == 400) {
         answer.refused(400, "EMAIL_TAKEN");
     }
@@ -358,10 +408,17 @@ async fn somebody_founds_one_workspace() {
     let world = world().await;
     let ann = world.owner("ann").await;
     ann.delete("/workspaces/").await.expect(200);
-    let answers =
-        at_once((0..6).map(|number| deed!(ann, |it| it.post("/workspaces/", json!({"name": format!("Number {number}")})))))
-            .await;
-    assert_eq!((count(&answers, 201), count(&answers, 400)), (1, 5), "{:?}", told(&answers));
+    let answers = at_once((0..6).map(|number| {
+        deed!(ann, |it| it
+            .post("/workspaces/", json!({"name": format!("Number {number}")})))
+    }))
+    .await;
+    assert_eq!(
+        (count(&answers, 201), count(&answers, 400)),
+        (1, 5),
+        "{:?}",
+        told(&answers)
+    );
     for answer in answers.into_iter().filter(|answer| answer.status == 400) {
         answer.refused(400, "ALREADY_IN_WORKSPACE");
     }
@@ -379,7 +436,12 @@ async fn a_password_is_guessed_fifteen_times_a_minute() {
         deed!(guesser, |it| it.post("/auth/login", body))
     }))
     .await;
-    assert_eq!((count(&answers, 401), count(&answers, 429)), (15, 25), "{:?}", told(&answers));
+    assert_eq!(
+        (count(&answers, 401), count(&answers, 429)),
+        (15, 25),
+        "{:?}",
+        told(&answers)
+    );
     invariants::check(world).await;
 }
 
@@ -392,7 +454,12 @@ async fn an_address_guesses_sixty_times_a_minute() {
         deed!(guesser, |it| it.post("/auth/login", body))
     }))
     .await;
-    assert_eq!((count(&answers, 401), count(&answers, 429)), (60, 20), "{:?}", told(&answers));
+    assert_eq!(
+        (count(&answers, 401), count(&answers, 429)),
+        (60, 20),
+        "{:?}",
+        told(&answers)
+    );
     invariants::check(world).await;
 }
 

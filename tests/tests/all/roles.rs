@@ -31,7 +31,12 @@ fn matrix() -> Vec<Row> {
     rows.map(|line| {
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
         let [who, operation, target, answer] = <[String; 4]>::try_from(cells).unwrap();
-        Row { who, operation, target, answer }
+        Row {
+            who,
+            operation,
+            target,
+            answer,
+        }
     })
     .collect()
 }
@@ -40,7 +45,10 @@ fn matrix() -> Vec<Row> {
 fn targets(operation: &str) -> Vec<String> {
     let roles = Role::ALL.map(Role::as_str);
     match operation {
-        CHANGE => roles.iter().flat_map(|from| roles.map(|to| format!("{from} -> {to}"))).collect(),
+        CHANGE => roles
+            .iter()
+            .flat_map(|from| roles.map(|to| format!("{from} -> {to}")))
+            .collect(),
         REMOVE | INVITE | CANCEL | EXTEND | RESEND => roles.map(str::to_owned).to_vec(),
         _ => vec!["-".to_owned()],
     }
@@ -57,16 +65,24 @@ fn every_combination_has_a_row() {
         }
         expected.insert(("none".to_owned(), name.clone(), "-".to_owned()));
         for role in Role::ALL {
-            let rows = targets(&name).into_iter().map(|target| (role.as_str().to_owned(), name.clone(), target));
+            let rows = targets(&name)
+                .into_iter()
+                .map(|target| (role.as_str().to_owned(), name.clone(), target));
             expected.extend(rows);
         }
     }
     let rows = matrix();
-    let written: BTreeSet<_> = rows.iter().map(|row| (row.who.clone(), row.operation.clone(), row.target.clone())).collect();
+    let written: BTreeSet<_> = rows
+        .iter()
+        .map(|row| (row.who.clone(), row.operation.clone(), row.target.clone()))
+        .collect();
     assert_eq!(written.len(), rows.len(), "a combination has two rows");
     let missing: Vec<_> = expected.difference(&written).collect();
     let unknown: Vec<_> = written.difference(&expected).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:#?}\nunknown: {unknown:#?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "missing: {missing:#?}\nunknown: {unknown:#?}"
+    );
 }
 
 #[tokio::test]
@@ -74,7 +90,12 @@ async fn every_row_holds() {
     let whos = Role::ALL.map(Role::as_str).into_iter().chain(["none"]);
     let mut broken = futures::future::join_all(whos.map(broken_rows)).await.concat();
     broken.extend(broken_open_rows().await);
-    assert!(broken.is_empty(), "{} rows do not hold:\n{}", broken.len(), broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "{} rows do not hold:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
 }
 
 #[tokio::test]
@@ -83,7 +104,9 @@ async fn what_is_not_open_needs_a_token() {
     let stranger = world.stranger("stranger");
     for operation in operations().into_iter().filter(|operation| !operation.open) {
         let id = "00000000-0000-7000-8000-000000000000";
-        let answer = stranger.call(&operation.method, &operation.about(id), Some(json!({}))).await;
+        let answer = stranger
+            .call(&operation.method, &operation.about(id), Some(json!({})))
+            .await;
         answer.refused(401, "TOKEN_MISSING");
     }
 }
@@ -145,7 +168,14 @@ impl<'w> Cast<'w> {
             actor.log_in().await;
         }
         let target = world.joins(&owner, "target", "member").await;
-        Self { world, owner, actor, target, invited: 2, guests: 0 }
+        Self {
+            world,
+            owner,
+            actor,
+            target,
+            invited: 2,
+            guests: 0,
+        }
     }
 
     /// Makes sure that the owner may invite once more.
@@ -172,7 +202,11 @@ impl<'w> Cast<'w> {
     }
 
     async fn play(&mut self, row: &Row) -> Answer {
-        let target = if row.target == "-" { "member" } else { row.target.as_str() };
+        let target = if row.target == "-" {
+            "member"
+        } else {
+            row.target.as_str()
+        };
         match row.operation.as_str() {
             CHANGE => {
                 let (from, to) = target.split_once(" -> ").unwrap_or(("member", "member"));
