@@ -38,7 +38,7 @@ pub struct Serve {
     #[arg(long, env = "INVITE_URL", value_name = "URL")]
     pub invite_url: Option<Url>,
     /// What is logged to standard error, such as `info` for a line a request
-    #[arg(long, env = "RUST_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error", value_name = "FILTER")]
     pub log: String,
 }
 

@@ -16,7 +16,7 @@ use shared::models::invitation::{InviteFacts, Invited, Pending, Status, extend, 
 use shared::models::limit::Rule;
 use shared::models::role::{Action, Role};
 use shared::store::account::EmailRecord;
-use shared::store::cursor::{self, List};
+use shared::store::cursor::{self, List, Position};
 use shared::store::invitation::{Guard, keys, take};
 use shared::store::limit::Limit;
 use shared::store::{Items, Key, settle};
@@ -239,15 +239,17 @@ async fn list_invitations(
     rows.retain(|row| row.status(now) == Status::Pending);
     let total = rows.len();
     // The newest come first, so that what is behind a position sorts before it.
-    let sort_key = |row: &Pending| Key::pending(workspace.id, row.id).sk;
-    rows.retain(|row| position.is_none_or(|position| sort_key(row).as_str() < position));
+    rows.retain(|row| position.is_none_or(|position| *row.id.as_bytes() < position.id));
     let behind = rows.len().saturating_sub(page.offset);
     let shown: Vec<Pending> = rows.into_iter().skip(page.offset).take(page.limit).collect();
     let next_cursor = match shown.last() {
-        Some(last) if behind > shown.len() => Some(
-            cursor::seal(workspace, List::Invitations, &sort_key(last))
-                .ok_or_else(|| Error::Internal("the workspace's cursor key is none".to_owned()))?,
-        ),
+        Some(last) if behind > shown.len() => {
+            let position = Position {
+                at: last.created_at,
+                id: *last.id.as_bytes(),
+            };
+            Some(cursor::seal(workspace, List::Invitations, position)?)
+        }
         _ => None,
     };
     let invitations = shown.into_iter().map(|row| InvitationOut::new(row, now)).collect();

@@ -13,7 +13,7 @@ use shared::models::invitation::{Delivery, Pending, Status};
 use shared::models::role::Role;
 use shared::models::text::Invalid;
 use shared::models::workspace::Workspace;
-use shared::store::cursor::{ClaimedCursor, List};
+use shared::store::cursor::{ClaimedCursor, List, Position};
 use utoipa::ToSchema;
 
 /// Invitations that one answer holds at most.
@@ -97,8 +97,8 @@ impl PageIn {
         }
     }
 
-    /// The sort key behind which to go on, once the cursor is shown to be this workspace's own, for this list.
-    pub(crate) fn position(&self, workspace: &Workspace) -> Result<Option<&str>, Error> {
+    /// Where to go on, once the cursor is shown to be this workspace's own, for this list.
+    pub(crate) fn position(&self, workspace: &Workspace) -> Result<Option<Position>, Error> {
         match &self.cursor {
             None => Ok(None),
             Some(cursor) if cursor.is_of(workspace, List::Invitations) => Ok(Some(cursor.position())),

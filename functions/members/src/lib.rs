@@ -94,10 +94,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
         return Err(PageIn::refused_cursor());
     }
     let next_cursor = match page.members.last() {
-        Some(last) if page.more => {
-            let cursor = cursor::seal(workspace, List::Members, &position(&access, last));
-            Some(cursor.ok_or_else(|| Error::Internal("a workspace's cursor key is none".to_owned()))?)
-        }
+        Some(last) if page.more => Some(cursor::seal(workspace, List::Members, position(last))?),
         _ => None,
     };
     Ok(Json(MembersOut {

@@ -13,7 +13,7 @@ use shared::models::member::Member;
 use shared::models::role::{Role, RoleChange};
 use shared::models::text::Name;
 use shared::models::workspace::Workspace;
-use shared::store::cursor::{ClaimedCursor, List};
+use shared::store::cursor::{ClaimedCursor, List, Position};
 use shared::store::member::PAGE_MAX;
 use utoipa::ToSchema;
 
@@ -92,7 +92,7 @@ impl PageIn {
     }
 
     /// Where the cursor claims to go on.
-    pub(crate) fn position(&self) -> Option<&str> {
+    pub(crate) fn position(&self) -> Option<Position> {
         self.cursor.as_ref().map(ClaimedCursor::position)
     }
 

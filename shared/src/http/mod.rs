@@ -133,7 +133,7 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
             tracing::error!(%request_id, %method, route, status, ms, %error, "request failed");
         }
         Some(error) => {
-            tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request")
+            tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request");
         }
         None => tracing::info!(%request_id, %method, route, status, ms, "request"),
     }
@@ -141,7 +141,7 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
 }
 
 impl IntoResponse for Error {
-    /// The status, with the error attached: [`frame`] writes the body, once the request's id is known.
+    /// The status, with the error attached: the outermost layer writes the body, once the request's id is known.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.answer().status;

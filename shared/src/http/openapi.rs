@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -61,9 +61,17 @@ pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &m
 
 fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = Code>) {
     let mut codes: Vec<Code> = own.collect();
+    // A requirement that names no scheme means that the others are optional.
+    let optional = operation
+        .security
+        .as_ref()
+        .is_some_and(|security| security.contains(&SecurityRequirement::default()));
     let authenticated = operation.security.as_ref().is_some_and(|security| !security.is_empty());
     if authenticated {
-        codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenRevoked]);
+        codes.extend([Code::TokenInvalid, Code::TokenRevoked]);
+    }
+    if authenticated && !optional {
+        codes.push(Code::TokenMissing);
     }
     if operation.request_body.is_some() {
         codes.push(Code::ValidationError);

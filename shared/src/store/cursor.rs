@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::clock::Time;
+use crate::error::Error;
 use crate::models::workspace::Workspace;
 use crate::secret::DerivedKey;
 
@@ -24,59 +26,84 @@ impl List {
     }
 }
 
-const TAG_BYTES: usize = 16;
-/// A position is a sort key; no longer text is one.
-const CURSOR_BYTES_MAX: usize = 512;
+/// A place in a list: the row behind which it goes on, by its time and its id. No key of the table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// When the row was made.
+    pub at: Time,
+    /// The row's id.
+    pub id: [u8; 16],
+}
 
-/// The cursor that goes on behind `position` (a sort key).
-#[must_use]
-pub fn seal(workspace: &Workspace, list: List, position: &str) -> Option<String> {
-    let key = DerivedKey::from_base64url(&workspace.cursor_key)?;
-    let tag = tag(&key, list, position);
-    let sealed: Vec<u8> = tag.into_iter().chain(position.bytes()).collect();
-    Some(URL_SAFE_NO_PAD.encode(sealed))
+const TAG_BYTES: usize = 16;
+const POSITION_BYTES: usize = 8 + 16;
+
+impl Position {
+    fn to_bytes(self) -> [u8; POSITION_BYTES] {
+        let mut bytes = [0; POSITION_BYTES];
+        let (at, id) = bytes.split_at_mut(8);
+        at.copy_from_slice(&self.at.as_millis().to_be_bytes());
+        id.copy_from_slice(&self.id);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (at, id) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            at: Time::from_millis(i64::from_be_bytes(*at)),
+            id: id.try_into().ok()?,
+        })
+    }
+}
+
+/// The cursor that goes on behind `position`.
+pub fn seal(workspace: &Workspace, list: List, position: Position) -> Result<String, Error> {
+    let key = DerivedKey::from_base64url(&workspace.cursor_key)
+        .ok_or_else(|| Error::Internal("a workspace's cursor key is none".to_owned()))?;
+    let sealed: Vec<u8> = tag(&key, list, position).into_iter().chain(position.to_bytes()).collect();
+    Ok(URL_SAFE_NO_PAD.encode(sealed))
 }
 
 /// A cursor as somebody sent it: where it claims to go on, and the proof of it, which is checked once the workspace is
 /// read. Reading from a claimed position is harmless, as every read stays in the caller's own workspace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimedCursor {
     tag: [u8; TAG_BYTES],
-    position: String,
+    position: Position,
 }
 
 impl ClaimedCursor {
     /// Parses a cursor; none when it is not of a cursor's form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > CURSOR_BYTES_MAX {
+        if text.len() > (TAG_BYTES + POSITION_BYTES) * 2 {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (tag, position) = bytes.split_first_chunk::<TAG_BYTES>()?;
         Some(Self {
             tag: *tag,
-            position: String::from_utf8(position.to_vec()).ok()?,
+            position: Position::from_bytes(position)?,
         })
     }
 
-    /// The sort key it claims to go on behind.
+    /// Where it claims to go on.
     #[must_use]
-    pub fn position(&self) -> &str {
-        &self.position
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// Whether this workspace made it, for this list.
     #[must_use]
     pub fn is_of(&self, workspace: &Workspace, list: List) -> bool {
         DerivedKey::from_base64url(&workspace.cursor_key).is_some_and(|key| {
-            aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag, &tag(&key, list, &self.position)).is_ok()
+            aws_lc_rs::constant_time::verify_slices_are_equal(&self.tag, &tag(&key, list, self.position)).is_ok()
         })
     }
 }
 
-fn tag(key: &DerivedKey, list: List, position: &str) -> [u8; TAG_BYTES] {
-    let whole = key.tag(&[list.name(), position.as_bytes()]);
+fn tag(key: &DerivedKey, list: List, position: Position) -> [u8; TAG_BYTES] {
+    let whole = key.tag(&[list.name(), &position.to_bytes()]);
     let mut tag = [0; TAG_BYTES];
     tag.copy_from_slice(&whole[..TAG_BYTES]);
     tag
@@ -85,7 +112,6 @@ fn tag(key: &DerivedKey, list: List, position: &str) -> [u8; TAG_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Time;
     use crate::ids::{WorkspaceId, random_bytes};
     use crate::models::text::Name;
     use proptest::prelude::*;
@@ -104,9 +130,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_good_only_unaltered_in_its_workspace_and_list(position in "[A-Z#0-9:.-]{0,80}", flip in any::<prop::sample::Index>()) {
+        fn a_cursor_is_good_only_unaltered_in_its_workspace_and_list(at in 0..4_000_000_000_000_i64, id in any::<[u8; 16]>(), flip in any::<prop::sample::Index>()) {
+            let position = Position { at: Time::from_millis(at), id };
             let (own, other) = (workspace(), workspace());
-            let cursor = seal(&own, List::Members, &position).unwrap();
+            let cursor = seal(&own, List::Members, position).unwrap();
             let claimed = ClaimedCursor::parse(&cursor).unwrap();
             prop_assert_eq!(claimed.position(), position);
             prop_assert!(claimed.is_of(&own, List::Members));

@@ -2,11 +2,13 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::cursor::Position;
 use super::keys::{MEMBER, workspace_partition};
 use super::{Key, Store, Write, Writes, account, key_item, parse, unavailable};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
+use crate::ids::UserId;
 use crate::models::member::Member;
 use crate::models::role::{Role, RoleChange};
 use crate::models::user::{Membership, Session, User};
@@ -45,24 +47,27 @@ impl Target {
     }
 }
 
-/// The sort key behind which a list goes on after `member`.
+/// Where a list goes on after `member`.
 #[must_use]
-pub fn position(access: &Access, member: &Member) -> String {
-    Key::member(access.workspace().id, member.joined_at, member.id).sk
+pub fn position(member: &Member) -> Position {
+    Position {
+        at: member.joined_at,
+        id: *member.id.as_bytes(),
+    }
 }
 
 impl Store {
     /// Reads up to `limit` members behind `position`, or from the first.
-    pub async fn member_page(&self, tenant: Tenant, position: Option<&str>, limit: usize) -> Result<MemberPage, Error> {
-        let partition = workspace_partition(tenant.workspace_id());
-        let after = |sk: &str| {
-            key_item(&Key {
-                pk: partition.clone(),
-                sk: sk.to_owned(),
-            })
-        };
-        // A position that is no member's would make the table refuse the read; it cannot be a cursor of ours.
-        let mut start = position.filter(|sk| sk.starts_with(MEMBER)).map(after);
+    pub async fn member_page(
+        &self,
+        tenant: Tenant,
+        position: Option<Position>,
+        limit: usize,
+    ) -> Result<MemberPage, Error> {
+        let workspace = tenant.workspace_id();
+        let partition = workspace_partition(workspace);
+        let mut start =
+            position.map(|after| key_item(&Key::member(workspace, after.at, UserId::from_bytes(after.id))));
         let mut members: Vec<Member> = Vec::new();
         loop {
             let wanted = limit + 1 - members.len();

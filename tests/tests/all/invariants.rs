@@ -258,8 +258,8 @@ impl Checker<'_> {
         let guard = self.get(
             &format!("EMAIL#{}", text(pending, "email")),
             &format!("GUARD#{workspace}"),
-        );
-        let guarded = guard.is_some_and(|guard| guard["invitation_id"] == id.as_str());
+        ).cloned();
+        let guarded = guard.as_ref().is_some_and(|guard| guard["invitation_id"] == id.as_str());
         self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
         let due = pending["gsi1pk"] == "DUE";
         self.expect(!due || pending["delivery"]["status"] == "queued", || {
@@ -310,6 +310,7 @@ impl Checker<'_> {
             ("register", 60),
             ("preview", 60),
             ("accept", 60),
+            ("decline", 60),
         ];
         let rule = pk.split('#').nth(1).unwrap_or_default();
         let most = rules

@@ -1,1 +1,115 @@
+//! `/workspaces/usage`: what was used, as last aggregated.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::json;
+use shared::clock::Time;
+
+use crate::harness::{Person, World};
+
+/// Moves the clock on to `moment`, which lies ahead.
+fn travel(world: &World, moment: &str) {
+    let moment: Time = moment.parse().unwrap();
+    let ahead = moment.as_millis() - world.clock.now().as_millis();
+    assert!(ahead > 0);
+    world.pass(ahead.div_euclid(1000) + 1);
+}
+
+/// Writes what an aggregation would have found.
+async fn aggregated(world: &World, owner: &Person<'_>, period: &str, events: u64, deliveries: u64, as_of: &str) {
+    let text = |text: String| AttributeValue::S(text);
+    let item = HashMap::from([
+        ("pk".to_owned(), text(format!("USAGE#{}", owner.workspace().await.id()))),
+        ("sk".to_owned(), text(period.to_owned())),
+        ("entity".to_owned(), text("usage-day".to_owned())),
+        ("location_events".to_owned(), AttributeValue::N(events.to_string())),
+        ("action_deliveries".to_owned(), AttributeValue::N(deliveries.to_string())),
+        ("as_of".to_owned(), text(as_of.to_owned())),
+    ]);
+    world.app.store.client().put_item().table_name(world.app.store.table()).set_item(Some(item)).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_workspace_has_used_nothing() {
+    let world = World::new().await;
+    let mut owner = world.owner("ann").await;
+    let created_at = owner.workspace().await.body["created_at"].clone();
+    travel(&world, "2096-02-29T12:00:00Z");
+    owner.log_in().await;
+    let expected = json!({
+        "location_events": 0,
+        "action_deliveries": 0,
+        "event_units": 0,
+        "tier": "developer",
+        "tier_limit": 500_000,
+        "period_start": "2096-02-29T00:00:00.000Z",
+        "period_end": "2096-02-29T23:59:59.000Z",
+        "as_of": created_at,
+        "month": {
+            "location_events": 0,
+            "action_deliveries": 0,
+            "event_units": 0,
+            "period_start": "2096-02-01T00:00:00.000Z",
+            "period_end": "2096-02-29T23:59:59.000Z",
+        },
+    });
+    let usage = owner.get("/workspaces/usage").await.expect(200);
+    assert_eq!(usage.body, expected);
+    assert!(!usage.text.contains("0.0"), "{}", usage.text);
+}
+
+#[tokio::test]
+async fn every_role_sees_it() {
+    let world = World::new().await;
+    let owner = world.owner("ann").await;
+    let seen = owner.get("/workspaces/usage").await.expect(200).body;
+    for role in ["owner", "manager", "field_worker", "member"] {
+        let person = world.joins(&owner, role, role).await;
+        assert_eq!(person.get("/workspaces/usage").await.expect(200).body, seen);
+    }
+}
+
+#[tokio::test]
+async fn without_a_workspace_there_is_no_usage() {
+    let world = World::new().await;
+    let owner = world.owner("ann").await;
+    owner.delete("/workspaces/").await.expect(200);
+    owner.get("/workspaces/usage").await.refused(404, "WORKSPACE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn the_day_and_the_month_are_shown_as_last_aggregated() {
+    let world = World::new().await;
+    let mut owner = world.owner("ann").await;
+    travel(&world, "2096-12-31T12:00:00Z");
+    owner.log_in().await;
+    let other = world.owner("eve").await;
+    aggregated(&world, &owner, "DAY#2096-12-31", 10_000, 5_001, "2096-12-31T11:00:00.000Z").await;
+    aggregated(&world, &owner, "MONTH#2096-12", 70_000, 60_000, "2096-12-31T11:00:00.000Z").await;
+    let usage = owner.get("/workspaces/usage").await.expect(200);
+    for (field, value) in [
+        ("location_events", json!(10_000)),
+        ("action_deliveries", json!(5_001)),
+        ("event_units", json!(12_500.5)),
+        ("as_of", json!("2096-12-31T11:00:00.000Z")),
+        ("period_end", json!("2096-12-31T23:59:59.000Z")),
+    ] {
+        assert_eq!(usage.body[field], value, "{field}");
+    }
+    let month = json!({
+        "location_events": 70_000,
+        "action_deliveries": 60_000,
+        "event_units": 100_000,
+        "period_start": "2096-12-01T00:00:00.000Z",
+        "period_end": "2096-12-31T23:59:59.000Z",
+    });
+    assert_eq!(usage.body["month"], month);
+    assert_eq!(other.get("/workspaces/usage").await.expect(200).body["month"]["event_units"], 0);
+
+    travel(&world, "2097-01-01T00:00:00Z");
+    owner.log_in().await;
+    let next = owner.get("/workspaces/usage").await.expect(200);
+    assert_eq!((&next.body["event_units"], &next.body["month"]["event_units"]), (&json!(0), &json!(0)));
+    assert_eq!(next.body["period_start"], "2097-01-01T00:00:00.000Z");
+}
