@@ -318,7 +318,7 @@ impl Acceptance {
     /// Clears away invitations to the e-mail beyond those that ended with the accepted one. They are dead already, so
     /// that a failure only leaves rows behind.
     async fn end_siblings(&self, user: &User, now: Time) {
-        if let Err(error) = self.app.store.invitation_siblings_end(&user.email, now).await {
+        if let Err(error) = settle(|| self.app.store.invitation_siblings_end(&user.email, now)).await {
             tracing::warn!(%error, "dead invitations were left in their lists");
         }
     }

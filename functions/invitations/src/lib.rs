@@ -3,12 +3,13 @@
 mod issue;
 mod wire;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
+use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
 use shared::models::email::EmailAddress;
@@ -176,6 +177,7 @@ impl Invitee {
         let facts = InviteFacts {
             inviter: &access.user().email,
             inviter_role: access.membership().role,
+            replaced_role: guard.as_ref().map(|guard| guard.role),
             workspace: workspace.id,
             invitee_workspace: record.as_ref().and_then(|record| record.workspace_id),
             pending_after: workspace.pending_count + u64::from(guard.is_none()),
@@ -272,7 +274,7 @@ async fn list_invitations(
 async fn cancel_invitation(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<InvitationCancelledOut>, Error> {
     let id = id.parse().ok();
     settle(async || {
@@ -302,7 +304,7 @@ async fn cancel_invitation(
 async fn extend_invitation(
     State(app): State<App>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     payload: Payload,
 ) -> Result<Json<InvitationOut>, Error> {
     let id = id.parse().ok();
@@ -333,7 +335,7 @@ async fn resend_invitation(
     State(app): State<App>,
     caller: Caller,
     gateway: Gateway,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<InvitationIssuedOut>, Error> {
     let id = id.parse().ok();
     let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());

@@ -2,10 +2,11 @@
 
 mod wire;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
 use shared::http::body::Payload;
+use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::UserId;
 use shared::models::role::{Action, MembershipRefusal, Role, RoleChange, change_role, remove_member};
@@ -118,7 +119,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
 async fn change_member_role(
     State(app): State<App>,
     caller: Caller,
-    Path(user_id): Path<String>,
+    Id(user_id): Id,
     payload: Payload,
 ) -> Result<Json<MemberChangedOut>, Error> {
     let now = app.now();
@@ -153,7 +154,7 @@ async fn change_member_role(
 async fn remove_workspace_member(
     State(app): State<App>,
     caller: Caller,
-    Path(user_id): Path<String>,
+    Id(user_id): Id,
 ) -> Result<Json<MemberChangedOut>, Error> {
     let now = app.now();
     settle(async || {

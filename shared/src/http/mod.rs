@@ -3,6 +3,7 @@
 pub mod body;
 pub mod gateway;
 pub mod openapi;
+pub mod path;
 pub mod problem;
 pub mod query;
 pub mod wire;

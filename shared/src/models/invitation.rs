@@ -185,6 +185,8 @@ pub struct InviteFacts<'a> {
     pub inviter: &'a EmailAddress,
     /// Their role.
     pub inviter_role: Role,
+    /// The role of the pending invitation that this one replaces.
+    pub replaced_role: Option<Role>,
     /// Where to.
     pub workspace: WorkspaceId,
     /// The workspace that the invited e-mail's account is in.
@@ -195,6 +197,9 @@ pub struct InviteFacts<'a> {
 
 /// Whether `email` may be invited as `role`.
 pub fn may_invite(facts: InviteFacts<'_>, email: &EmailAddress) -> Result<(), Error> {
+    if facts.replaced_role.is_some_and(|role| !facts.inviter_role.may_invite(role)) {
+        return Err(Error::Forbidden);
+    }
     if email == facts.inviter {
         return Err(Error::SelfInvite);
     }

@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{SessionId, UserId, WorkspaceId};
 use crate::models::email::EmailAddress;
-use crate::models::user::{Membership, Session, User};
+use crate::models::user::{Membership, SESSIONS_MAX, Session, User};
 use crate::models::workspace::Workspace;
 
 /// Who an e-mail address belongs to. It moves in one transaction with the user's item.
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Adds a session, ending those in `evicted`. [`Error::Stale`] when the account's tokens were ended since `user`
-    /// was read.
+    /// was read, or when other sessions that began meanwhile left no room.
     pub async fn session_add(
         &self,
         user: &User,
@@ -95,10 +95,17 @@ impl Store {
         if !removed.is_empty() {
             expression = format!("{expression} REMOVE {}", removed.join(", "));
         }
+        let still_there: String = (0..evicted.len())
+            .map(|n| format!(" AND attribute_exists(#sessions.#evicted{n})"))
+            .collect();
+        // A retry whose first try was applied finds its own session there.
+        let room = format!("attribute_exists(#sessions.#session) OR (size(#sessions) < :room{still_there})");
         let mut write = Write::update(Key::user(user.id), &expression)
             .when("#epoch = :epoch")
+            .when(&room)
             .name("#session", id.to_string())
             .bind(":session", session)
+            .bind(":room", SESSIONS_MAX + evicted.len())
             .bind(":epoch", user.epoch);
         for (n, evicted) in evicted.iter().enumerate() {
             write = write.name(&format!("#evicted{n}"), evicted.to_string());

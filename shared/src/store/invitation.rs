@@ -26,6 +26,8 @@ pub struct Guard {
     pub invitation_id: InvitationId,
     /// The workspace.
     pub workspace_id: WorkspaceId,
+    /// The role it is for: replacing it takes the rank that cancelling it takes.
+    pub role: Role,
 }
 
 /// Other invitations that one accepting transaction ends with it: four writes each, of a hundred.
@@ -135,7 +137,7 @@ impl Store {
         let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
         let siblings = guards
             .into_iter()
-            .filter(|guard| guard.invitation_id != invitation.id)
+            .filter(|guard| guard.workspace_id != invitation.workspace_id)
             .take(SIBLINGS_MAX)
             .collect();
         let mut items = items;
@@ -276,12 +278,15 @@ impl Store {
 
     /// Revokes a pending invitation: cancelled by its workspace, or declined. [`Error::Stale`] when it ended meanwhile.
     pub async fn invitation_revoke(&self, invitation: &Invitation, now: Time) -> Result<(), Error> {
-        let guard = Guard {
-            invitation_id: invitation.id,
-            workspace_id: invitation.workspace_id,
-        };
         let writes = Writes::new()
-            .all(ended(&guard, &invitation.email, Status::Revoked, None, now))
+            .all(ended(
+                invitation.workspace_id,
+                invitation.id,
+                &invitation.email,
+                Status::Revoked,
+                None,
+                now,
+            ))
             .and(fewer_pending(invitation.workspace_id, 1));
         self.commit(writes).await
     }
@@ -291,11 +296,7 @@ impl Store {
         for chunk in rows.chunks(CLEARED_MAX) {
             let workspace_id = access.workspace().id;
             let writes = chunk.iter().fold(Writes::new(), |writes, row| {
-                let guard = Guard {
-                    invitation_id: row.id,
-                    workspace_id,
-                };
-                writes.all(ended(&guard, &row.email, Status::Revoked, None, now))
+                writes.all(ended(workspace_id, row.id, &row.email, Status::Revoked, None, now))
             });
             self.commit(writes.and(fewer_pending(workspace_id, chunk.len())))
                 .await?;
@@ -336,12 +337,8 @@ impl Store {
             joined_epoch: workspace.epoch,
         };
         let user = accepting.user;
-        let guard = Guard {
-            invitation_id: invitation.id,
-            workspace_id: workspace.id,
-        };
         let [pending_end, guard_end, invitation_end] =
-            ended(&guard, &invitation.email, Status::Accepted, Some(user.id), now);
+            ended(workspace.id, invitation.id, &invitation.email, Status::Accepted, Some(user.id), now);
         let pending_end = pending_end
             .when("#expires_at = :expires_at")
             .bind(":expires_at", pending.expires_at);
@@ -433,6 +430,7 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     let guard = Guard {
         invitation_id: invitation.id,
         workspace_id: workspace,
+        role: invitation.role,
     };
     let guard_write = Write::put("guard", Key::guard(&invitation.email, workspace), &guard);
     let writes = Writes::new()
@@ -445,11 +443,7 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
         .and(new.slot.write());
     match new.replaced {
         Some(old) => {
-            let old_guard = Guard {
-                invitation_id: old,
-                workspace_id: workspace,
-            };
-            let [pending_end, _, invitation_end] = ended(&old_guard, &invitation.email, Status::Revoked, None, now);
+            let [pending_end, _, invitation_end] = ended(workspace, old, &invitation.email, Status::Revoked, None, now);
             writes
                 .and(guard_write.when("#invitation_id = :old").bind(":old", old))
                 .and(pending_end)
@@ -466,18 +460,25 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
 }
 
 /// The writes that end a pending invitation: its row, its guard, and how it ended.
-fn ended(guard: &Guard, email: &EmailAddress, status: Status, by: Option<UserId>, now: Time) -> [Write; 3] {
+fn ended(
+    workspace: WorkspaceId,
+    id: InvitationId,
+    email: &EmailAddress,
+    status: Status,
+    by: Option<UserId>,
+    now: Time,
+) -> [Write; 3] {
     let end = End {
         status,
         at: now,
         accepted_by: by,
     };
     [
-        Write::delete(Key::pending(guard.workspace_id, guard.invitation_id)),
-        Write::delete(Key::guard(email, guard.workspace_id))
+        Write::delete(Key::pending(workspace, id)),
+        Write::delete(Key::guard(email, workspace))
             .when("#invitation_id = :invitation")
-            .bind(":invitation", guard.invitation_id),
-        Write::update(Key::invitation(guard.invitation_id), "SET #end = :end, #ttl = :ttl")
+            .bind(":invitation", id),
+        Write::update(Key::invitation(id), "SET #end = :end, #ttl = :ttl")
             .when("attribute_not_exists(#end)")
             .bind(":end", end)
             .bind(":ttl", now.plus(ENDED_KEPT).as_seconds()),
@@ -485,7 +486,7 @@ fn ended(guard: &Guard, email: &EmailAddress, status: Status, by: Option<UserId>
 }
 
 fn sibling_ended(guard: &Guard, email: &EmailAddress, now: Time) -> Vec<Write> {
-    let mut writes = ended(guard, email, Status::Revoked, None, now).to_vec();
+    let mut writes = ended(guard.workspace_id, guard.invitation_id, email, Status::Revoked, None, now).to_vec();
     writes.push(fewer_pending(guard.workspace_id, 1));
     writes
 }

@@ -605,7 +605,7 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
     let mut bob = world.stranger("bob");
     let first = bob.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
     bob.take_tokens(&first);
-    world.pass(590);
+    world.pass(570);
     let nobody = bob.signed_out();
     for again in [nobody.accept(&issued, json!({"password": PASSWORD})).await, bob.accept(&issued, json!({})).await] {
         let again = again.expect(200);
@@ -619,7 +619,7 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
     nobody.accept(&issued, json!({"password": "wrong horse"})).await.refused(400, "INVITATION_USED");
     nobody.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     owner.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
-    world.pass(10);
+    world.pass(30);
     nobody.accept(&issued, json!({"password": PASSWORD})).await.refused(400, "INVITATION_USED");
     bob.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     assert_eq!(world.deeds().await, before);

@@ -92,19 +92,19 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
         "POST /api/v1/auth/accept-invite",
         "a new person",
         3,
-        &[READ, READ, QUERY, UPDATE, TRANSACT],
+        &[READ, READ, READ, QUERY, UPDATE, TRANSACT],
     ),
     (
         "POST /api/v1/auth/accept-invite",
         "with a bearer token",
         3,
-        &[READ, READ, READ, QUERY, UPDATE, TRANSACT],
+        &[READ, READ, QUERY, UPDATE, TRANSACT],
     ),
     (
         "POST /api/v1/auth/accept-invite",
         "with a password",
         4,
-        &[READ, READ, READ, QUERY, UPDATE, UPDATE, UPDATE, TRANSACT],
+        &[READ, READ, READ, READ, QUERY, UPDATE, UPDATE, UPDATE, TRANSACT],
     ),
     (
         "POST /api/v1/auth/decline-invite",

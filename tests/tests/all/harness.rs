@@ -60,6 +60,13 @@ fn engine() -> &'static str {
     })
 }
 
+/// Shows what a test's requests failed of, should the test fail.
+fn log_faults() {
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::ERROR);
+    // Another test of this process has set it up before.
+    let _ = subscriber.with_test_writer().without_time().try_init();
+}
+
 /// Everything there is, for one test.
 pub struct World {
     pub app: App,
@@ -77,6 +84,7 @@ impl World {
     }
 
     pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        log_faults();
         let clock = Clock::system();
         let mailbox = Mailbox::new(clock.clone());
         let server = mailbox.start().await.unwrap();

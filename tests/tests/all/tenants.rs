@@ -82,6 +82,7 @@ async fn another_workspaces_invitations_are_unknown() {
     let mut manager = world.joins(&ann, "max", "manager").await;
     let path = "/workspaces/invitations/{}";
     for person in [&mut ann, &mut manager] {
+        person.log_in().await;
         all_unknown(person, "DELETE", path, None, "INVITATION_NOT_FOUND", &ids).await;
         for expires_at in ["2000-01-01T00:00:00Z", "2099-01-01T00:00:00Z"] {
             let body = Some(json!({"expires_at": expires_at}));
@@ -101,13 +102,13 @@ async fn another_workspaces_invitations_are_unknown() {
 async fn the_lists_hold_nothing_of_another_workspace() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
-    let eve = world.owner("eve").await;
-    world.joins(&eve, "fay", "member").await;
-    eve.invite("guest-of-eve@example.com", "member").await.expect(201);
-    eve.patch("/workspaces/", json!({"description": "eve's only"})).await.expect(200);
+    let zelda = world.owner("zelda").await;
+    world.joins(&zelda, "fay", "member").await;
+    zelda.invite("guest-of-zelda@example.com", "member").await.expect(201);
+    zelda.patch("/workspaces/", json!({"description": "zelda's only"})).await.expect(200);
     for path in ["/workspaces/", "/workspaces/members", "/workspaces/invitations", "/workspaces/usage", "/auth/me"] {
         let answer = ann.get(path).await.expect(200);
-        for word in ["eve", "fay", &eve.id] {
+        for word in ["zelda", "fay", &zelda.id] {
             assert!(!answer.text.contains(word), "{path}: {}", answer.text);
         }
     }

@@ -56,7 +56,7 @@ async fn a_new_workspace_has_used_nothing() {
     });
     let usage = owner.get("/workspaces/usage").await.expect(200);
     assert_eq!(usage.body, expected);
-    assert!(!usage.text.contains("0.0"), "{}", usage.text);
+    assert!(!usage.text.contains(":0.0"), "{}", usage.text);
 }
 
 #[tokio::test]
@@ -112,4 +112,21 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     let next = owner.get("/workspaces/usage").await.expect(200);
     assert_eq!((&next.body["event_units"], &next.body["month"]["event_units"]), (&json!(0), &json!(0)));
     assert_eq!(next.body["period_start"], "2097-01-01T00:00:00.000Z");
+}
+
+#[tokio::test]
+async fn the_limit_is_the_tiers() {
+    let world = World::new().await;
+    let owner = world.owner("ann").await;
+    let (client, table) = (world.app.store.client(), world.app.store.table());
+    let workspace = owner.workspace().await.id();
+    for (tier, limit) in [("pro", json!(5_000_000)), ("enterprise", json!(null)), ("developer", json!(500_000))] {
+        let moved = client.update_item().table_name(table).update_expression("SET tier = :tier");
+        let moved = moved.key("pk", AttributeValue::S(format!("WS#{workspace}"))).key("sk", AttributeValue::S("WS".into()));
+        moved.expression_attribute_values(":tier", AttributeValue::S(tier.into())).send().await.unwrap();
+        let usage = owner.get("/workspaces/usage").await.expect(200);
+        assert_eq!((&usage.body["tier"], &usage.body["tier_limit"]), (&json!(tier), &limit));
+        assert!(usage.text.contains("\"tier_limit\":"), "{}", usage.text);
+        assert_eq!(owner.get("/auth/me").await.body["selected_plan"], tier);
+    }
 }

@@ -283,7 +283,7 @@ async fn each_setting_holds_its_limit_to_the_character() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let label = "b".repeat(61);
-    let longest_email = format!("{}@{label}.{label}.{label}.com", "a".repeat(64));
+    let longest_email = format!("{}@{label}.{label}.{label}.info", "a".repeat(64));
     assert_eq!(longest_email.len(), 254 + 1);
     let object = |bytes: usize| json!({"k": "x".repeat(bytes - r#"{"k":""}"#.len())});
     let fits = [
