@@ -365,7 +365,9 @@ class Drive:
             self.local("invoke/usage-ingest", {"Records": messages})
             self.local("invoke/usage-aggregator", {"source": "aws.scheduler", "time": now})
         except urllib.error.HTTPError as error:
-            print(f"SKIP  usage of something: {error.code} {error.read().decode()}", flush=True)
+            if error.code != 404:
+                raise
+            print(f"SKIP  usage of something: {error.read().decode()}", flush=True)
             return
         await self.ok("usage", owner, owner.workspaces("get_workspace_usage"), models.UsageResponse, shows(7, 3, 8.5))
 
@@ -470,8 +472,9 @@ class Drive:
         page = lambda **query: owner.workspaces("list_invitations", **query)
         shows = lambda id: lambda it: same(([i.id for i in it.invitations], it.total), ([id], 2), "the page")
         model = models.InvitationListResponse
-        first = await self.ok("the first page", owner, page(limit=1), model, shows(newest))
-        await self.ok("the page behind it", owner, page(limit=1, offset=0, before=first.next_cursor), model, shows(oldest))
+        await self.ok("the first page", owner, page(limit=1), model, shows(newest))
+        cursor = owner.last.json()["next_cursor"]
+        await self.ok("the page behind it", owner, page(limit=1, offset=0, before=cursor), model, shows(oldest))
         await self.ok("the last page", owner, page(limit=1, offset=1), model, shows(oldest))
         await self.ok("its own layer", owner, owner.client.workspaces.list_invitations(), model,
                       lambda it: same((it.total, it.next_cursor), (2, None), "the list"))

@@ -44,10 +44,13 @@ pub(crate) async fn preview_invitation(
 ) -> Result<Json<PreviewOut>, Error> {
     let body: LinkIn = payload.parse()?;
     let door = Door::new(&body.invite_id, body.token, Rule::PREVIEW, &gateway);
-    let now = app.now();
-    let items = app.store.get(door.keys()).await?;
-    let context = door.enter(&app, &items, now).await?;
-    Ok(Json(PreviewOut::new(&context, now)))
+    settle(async || {
+        let now = app.now();
+        let items = app.store.get(door.keys()).await?;
+        let context = door.enter(&app, &items, now).await?;
+        PreviewOut::new(&context, now).map(Json)
+    })
+    .await
 }
 
 /// Declines an invitation: its link ends.
@@ -174,11 +177,15 @@ impl Door {
 }
 
 /// The caller's account, if there is a caller, and the items of `keys`: one round trip.
-async fn identify(app: &App, caller: Option<&Caller>, keys: Vec<Key>) -> Result<(Option<User>, Items), Error> {
+async fn identify(app: &App, caller: Option<&Caller>, keys: Vec<Key>) -> Result<(Option<Account>, Items), Error> {
     match caller {
         Some(caller) => {
             let (identity, items) = app.identify(caller, &keys).await?;
-            Ok((Some(identity.user().clone()), items))
+            let account = Account {
+                user: identity.user().clone(),
+                workspace: identity.workspace().cloned(),
+            };
+            Ok((Some(account), items))
         }
         None => Ok((None, app.store.get(keys).await?)),
     }
@@ -208,12 +215,13 @@ impl Acceptance {
             .as_ref()
             .is_some_and(|end| end.status == Status::Accepted)
         {
-            return self.again(context, caller.as_ref(), &limits, now).await;
+            return self.again(context, caller, &limits, now).await;
         }
         let (pending, ..) = context.open()?;
         if pending.status(now) == Status::Expired {
             return Err(Error::InvitationExpired);
         }
+        let caller = caller.map(|account| account.user);
         if caller.as_ref().is_some_and(|caller| caller.email != invitation.email) {
             return Err(Error::InviteEmailMismatch);
         }
@@ -327,7 +335,7 @@ impl Acceptance {
     async fn again(
         &self,
         context: InvitationContext,
-        caller: Option<&User>,
+        caller: Option<Account>,
         limits: &Items,
         now: Time,
     ) -> Result<AcceptedOut, Error> {
@@ -336,29 +344,25 @@ impl Acceptance {
         let (true, Some(user), Some(workspace)) = (in_time, context.accepted_by, context.workspace) else {
             return Err(Error::InvitationUsed);
         };
-        let still_there = user
-            .membership
-            .as_ref()
-            .is_some_and(|membership| membership.workspace_id == workspace.id);
-        if !still_there {
-            return Err(Error::InvitationUsed);
-        }
-        let proven = caller.is_some_and(|caller| caller.id == user.id)
-            || match self.charged_password(limits, now).await? {
-                Some(password) => account::verify(&self.app, password, Some(&user)).await?,
-                None => false,
-            };
-        if !proven {
-            return Err(Error::InvitationUsed);
-        }
-        let workspace_out = WorkspaceOut::from(&workspace);
-        let account = Account {
-            user,
-            workspace: Some(workspace),
+        // What the bearer token was checked against signs in, not what was read since: a logout in between ends it.
+        let account = match caller.filter(|caller| caller.user.id == user.id) {
+            Some(caller) => caller,
+            None => match self.charged_password(limits, now).await? {
+                Some(password) if account::verify(&self.app, password, Some(&user)).await? => Account {
+                    user,
+                    workspace: Some(workspace),
+                },
+                _ => return Err(Error::InvitationUsed),
+            },
         };
+        let still_there = account.user.membership.as_ref();
+        if still_there.is_none_or(|membership| membership.workspace_id != invitation.workspace_id) {
+            return Err(Error::InvitationUsed);
+        }
+        let workspace = account.workspace.as_ref().map(WorkspaceOut::from).ok_or(Error::Stale)?;
         Ok(AcceptedOut {
             tokens: account.sign_in(&self.app, now).await?,
-            workspace: workspace_out,
+            workspace,
         })
     }
 }

@@ -11,6 +11,7 @@ use shared::models::role::Role;
 use shared::models::text::{Invalid, Name};
 use shared::secret::Secret;
 use shared::store::invitation::InvitationContext;
+use shared::Error;
 use utoipa::ToSchema;
 
 /// A new account.
@@ -162,11 +163,11 @@ pub(crate) struct PreviewOut {
 }
 
 impl PreviewOut {
-    pub(crate) fn new(context: &InvitationContext, now: Time) -> Self {
+    pub(crate) fn new(context: &InvitationContext, now: Time) -> Result<Self, Error> {
         let invitation = &context.invited.invitation;
         let expires_at = context.invited.pending.as_ref().map(|pending| pending.expires_at);
         let ended_at = invitation.end.as_ref().map(|end| end.at);
-        Self {
+        Ok(Self {
             workspace_name: context
                 .workspace
                 .as_ref()
@@ -176,8 +177,8 @@ impl PreviewOut {
             email: invitation.email.clone(),
             role: invitation.role,
             expires_at: expires_at.or(ended_at).unwrap_or(invitation.created_at),
-            status: context.status(now),
+            status: context.status(now)?,
             account_exists: context.email.is_some(),
-        }
+        })
     }
 }

@@ -163,7 +163,9 @@ impl Invited {
     pub fn open(&self) -> Result<&Pending, Error> {
         match (&self.invitation.end, &self.pending) {
             (Some(end), _) if end.status == Status::Accepted => Err(Error::InvitationUsed),
-            (Some(_), _) | (None, None) => Err(Error::InvitationRevoked),
+            (Some(_), _) => Err(Error::InvitationRevoked),
+            // The two end in one transaction: they were read on both sides of it.
+            (None, None) => Err(Error::Stale),
             (None, Some(pending)) => Ok(pending),
         }
     }
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_decides_and_a_missing_pending_part_means_revoked() {
+    fn an_end_decides_and_a_missing_pending_part_is_a_torn_read() {
         assert_eq!(
             invited(Some(Status::Accepted), false).open().unwrap_err(),
             Error::InvitationUsed
@@ -279,7 +281,7 @@ mod tests {
             invited(Some(Status::Revoked), false).open().unwrap_err(),
             Error::InvitationRevoked
         );
-        assert_eq!(invited(None, false).open().unwrap_err(), Error::InvitationRevoked);
+        assert_eq!(invited(None, false).open().unwrap_err(), Error::Stale);
         assert!(invited(None, true).live(at(999)).is_ok());
         assert_eq!(
             invited(None, true).live(at(1000)).unwrap_err(),

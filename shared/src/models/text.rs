@@ -10,7 +10,7 @@ use url::Url;
 #[error("{0}")]
 pub struct Invalid(pub &'static str);
 
-/// The name of a workspace or a person: trimmed, 1–255 characters, none of them a control character.
+/// The name of a workspace or a person: trimmed, 1–255 characters, some of them visible, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(String);
@@ -20,8 +20,8 @@ impl Name {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         match text.chars().count() {
-            1..=255 if !text.chars().any(char::is_control) => Ok(Self(text.to_owned())),
-            _ => Err(Invalid("must have 1 to 255 characters and no control characters")),
+            1..=255 if !text.chars().any(hides) && text.chars().any(shows) => Ok(Self(text.to_owned())),
+            _ => Err(Invalid("must have 1 to 255 visible characters and no control characters")),
         }
     }
 
@@ -46,6 +46,16 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Characters that break a line, turn the direction of what follows, or are there without being seen.
+fn hides(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Characters that can be seen: joiners and zero-width spaces alone make no name.
+fn shows(c: char) -> bool {
+    !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
 }
 
 /// A description: at most 2,000 characters.
@@ -98,7 +108,7 @@ mod tests {
     fn names_are_trimmed_and_counted_in_characters() {
         assert_eq!(Name::parse("  Acme  ").unwrap().as_str(), "Acme");
         assert!(Name::parse(&"ü".repeat(255)).is_ok());
-        for text in ["", "   ", "a\r\nBcc: b", &"x".repeat(256)] {
+        for text in ["", "   ", "a\r\nBcc: b", "\u{200b}", "a\u{202e}b", &"x".repeat(256)] {
             assert!(Name::parse(text).is_err(), "{text:?}");
         }
     }

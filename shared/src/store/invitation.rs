@@ -32,6 +32,8 @@ pub struct Guard {
 
 /// Other invitations that one accepting transaction ends with it: four writes each, of a hundred.
 pub const SIBLINGS_MAX: usize = 20;
+/// Rounds in which dead invitations of an e-mail are cleared away: what is left after them only stands in lists.
+const CLEARING_ROUNDS_MAX: usize = 10;
 /// Invitations that one clearing transaction ends: three writes each, of a hundred.
 const CLEARED_MAX: usize = 30;
 
@@ -63,6 +65,8 @@ pub struct InvitationContext {
     pub accepted_by: Option<User>,
     /// Whose the e-mail is.
     pub email: Option<EmailRecord>,
+    /// Whether this is still the e-mail's pending invitation to its workspace.
+    pub guarded: bool,
     /// The e-mail's pending invitations to other workspaces, as many as end with this one.
     pub siblings: Vec<Guard>,
 }
@@ -77,11 +81,16 @@ impl InvitationContext {
             .email
             .as_ref()
             .is_some_and(|email| email.invite_epoch > invitation.invite_epoch);
+        if joined_since && !self.guarded {
+            // It ended between the reads; read together, its end tells how.
+            return Err(Error::Stale);
+        }
         let (Some(workspace), Some(inviter), false) = (&self.workspace, &self.inviter, joined_since) else {
             return Err(Error::InvitationRevoked);
         };
         let may_still = inviter.membership.as_ref().is_some_and(|membership| {
-            membership.workspace_id == invitation.workspace_id && membership.role.may_invite(invitation.role)
+            membership.workspace_id == invitation.workspace_id
+                && membership.could_invite_since(invitation.role, invitation.created_at)
         });
         if may_still {
             Ok((pending, workspace, inviter))
@@ -90,13 +99,13 @@ impl InvitationContext {
         }
     }
 
-    /// Where the invitation stands now.
-    #[must_use]
-    pub fn status(&self, now: Time) -> Status {
+    /// Where the invitation stands now; [`Error::Stale`] when what was read does not fit together.
+    pub fn status(&self, now: Time) -> Result<Status, Error> {
         match self.open() {
-            Ok((pending, ..)) => pending.status(now),
-            Err(Error::InvitationUsed) => Status::Accepted,
-            Err(_) => Status::Revoked,
+            Ok((pending, ..)) => Ok(pending.status(now)),
+            Err(Error::InvitationUsed) => Ok(Status::Accepted),
+            Err(Error::InvitationRevoked) => Ok(Status::Revoked),
+            Err(error) => Err(error),
         }
     }
 }
@@ -129,7 +138,8 @@ impl Store {
         let workspace = Key::workspace(invitation.workspace_id);
         let inviter = Key::user(invitation.invited_by);
         let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
-        let keys = [&pending, &workspace, &inviter]
+        let guard = Key::guard(&invitation.email, invitation.workspace_id);
+        let keys = [&pending, &workspace, &inviter, &guard]
             .into_iter()
             .chain(&accepted_by)
             .cloned()
@@ -141,7 +151,9 @@ impl Store {
             .take(SIBLINGS_MAX)
             .collect();
         let mut items = items;
+        let guard: Option<Guard> = items.take(&guard)?;
         Ok(InvitationContext {
+            guarded: guard.is_some_and(|guard| guard.invitation_id == invitation.id),
             workspace: items.take(&workspace)?,
             inviter: items.peek(&inviter)?,
             accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
@@ -307,16 +319,17 @@ impl Store {
     /// Ends what other invitations of an e-mail that joined a workspace are left, beyond those that the accepting
     /// transaction ended.
     pub async fn invitation_siblings_end(&self, email: &EmailAddress, now: Time) -> Result<(), Error> {
-        loop {
+        for _ in 0..CLEARING_ROUNDS_MAX {
             let (_, guards) = self.email_guards(email).await?;
             if guards.is_empty() {
-                return Ok(());
+                break;
             }
             let writes = guards.iter().take(SIBLINGS_MAX).fold(Writes::new(), |writes, guard| {
                 writes.all(sibling_ended(guard, email, now))
             });
             self.commit(writes).await?;
         }
+        Ok(())
     }
 
     /// Accepts an invitation: it is used, the member is there, the user's workspace is set, the counters moved, and
@@ -330,12 +343,7 @@ impl Store {
     ) -> Result<Membership, Error> {
         let (pending, workspace, inviter) = context.open()?;
         let invitation = &context.invited.invitation;
-        let membership = Membership {
-            workspace_id: workspace.id,
-            role: invitation.role,
-            joined_at: now,
-            joined_epoch: workspace.epoch,
-        };
+        let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch);
         let user = accepting.user;
         let [pending_end, guard_end, invitation_end] =
             ended(workspace.id, invitation.id, &invitation.email, Status::Accepted, Some(user.id), now);
@@ -354,10 +362,9 @@ impl Store {
         .bind(":epoch", workspace.epoch);
         let inviter_still_may = Write::check(
             Key::user(inviter.id),
-            "#membership.#workspace_id = :workspace AND #membership.#role = :role",
+            "#membership = :membership",
         )
-        .bind(":workspace", workspace.id)
-        .bind(":role", inviter.membership.as_ref().map(|membership| membership.role));
+        .bind(":membership", &inviter.membership);
         let seated = accepting.writes(&membership, context.email.as_ref(), now);
         let writes = Writes::new()
             .and(pending_end)

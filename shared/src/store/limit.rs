@@ -11,6 +11,9 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::models::limit::{Rule, Stamps};
 
+/// Seconds that an item outlives its last slot: a clock that is behind must not let it go early.
+const CLOCKS_APART_S: i64 = 900;
+
 /// A rule applied to somebody.
 #[derive(Clone, Debug)]
 pub struct Limit {
@@ -87,7 +90,7 @@ impl Slot {
         .bind(":now", self.now.as_millis())
         .bind(":nonce", &self.nonce)
         .bind(":free_until", self.free_until.as_millis())
-        .bind(":ttl", self.expires_at.as_seconds() + 1)
+        .bind(":ttl", self.expires_at.as_seconds() + CLOCKS_APART_S)
         .bind(":entity", "limit")
     }
 

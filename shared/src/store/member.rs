@@ -110,10 +110,14 @@ impl Store {
     ) -> Result<(), Error> {
         let workspace = access.workspace().id;
         let user = if change == RoleChange::Downgrade {
-            ending_tokens(Write::update(
-                Key::user(target.user.id),
-                "SET #membership.#role = :role, #epoch = #epoch + :one, #sessions = :none, #updated_at = :now",
-            ))
+            let lost = match (target.membership.role, role) {
+                (Role::Owner, Role::Manager) => "#membership.#lost_owner_at = :now, ",
+                (Role::Owner, _) => "#membership.#lost_owner_at = :now, #membership.#lost_manager_at = :now, ",
+                (Role::Manager, _) => "#membership.#lost_manager_at = :now, ",
+                _ => "",
+            };
+            let set = "#membership.#role = :role, #epoch = #epoch + :one, #sessions = :none, #updated_at = :now";
+            ending_tokens(Write::update(Key::user(target.user.id), &format!("SET {lost}{set}")))
         } else {
             Write::update(
                 Key::user(target.user.id),

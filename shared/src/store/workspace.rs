@@ -41,12 +41,7 @@ pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
 /// The membership of a workspace's founder.
 #[must_use]
 pub fn founder(workspace: &Workspace) -> Membership {
-    Membership {
-        workspace_id: workspace.id,
-        role: Role::Owner,
-        joined_at: workspace.created_at,
-        joined_epoch: workspace.epoch,
-    }
+    Membership::new(workspace.id, Role::Owner, workspace.created_at, workspace.epoch)
 }
 
 /// Puts a new workspace, its slug and its founder's row.

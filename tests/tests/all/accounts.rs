@@ -12,9 +12,25 @@ use crate::harness::{Answer, PASSWORD, Person, World, names, proof};
 const DAY: i64 = 24 * 3600;
 
 const USER: [&str; 19] = [
-    "company", "createdAt", "created_at", "email", "emailVerified", "email_verified", "id", "is_staff", "is_superuser",
-    "languagePreference", "language_preference", "name", "role", "selected_plan", "updatedAt", "updated_at", "workspace_id",
-    "workspace_role", "workspace_slug",
+    "company",
+    "createdAt",
+    "created_at",
+    "email",
+    "emailVerified",
+    "email_verified",
+    "id",
+    "is_staff",
+    "is_superuser",
+    "languagePreference",
+    "language_preference",
+    "name",
+    "role",
+    "selected_plan",
+    "updatedAt",
+    "updated_at",
+    "workspace_id",
+    "workspace_role",
+    "workspace_slug",
 ];
 
 async fn register(person: &Person<'_>, more: Value) -> Answer {
@@ -24,7 +40,9 @@ async fn register(person: &Person<'_>, more: Value) -> Answer {
 }
 
 async fn log_in(person: &Person<'_>, email: &str, password: &str) -> Answer {
-    person.post("/auth/login", json!({"email": email, "password": password})).await
+    person
+        .post("/auth/login", json!({"email": email, "password": password}))
+        .await
 }
 
 /// Somebody who has an account and is in no workspace.
@@ -39,7 +57,12 @@ fn limited(refused: Answer, quota: u32) -> i64 {
     let refused = refused.refused(429, "RATE_LIMITED");
     let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    assert!(refused.header("ratelimit-policy").unwrap().ends_with(&format!("q={quota};w=60")));
+    assert!(
+        refused
+            .header("ratelimit-policy")
+            .unwrap()
+            .ends_with(&format!("q={quota};w=60"))
+    );
     assert!(refused.header("ratelimit").unwrap().ends_with(&format!("r=0;t={wait}")));
     wait
 }
@@ -81,9 +104,11 @@ async fn registering_makes_an_account_with_exactly_these_fields_and_its_workspac
     ] {
         assert_eq!(user.body[field], value, "{field}");
     }
-    for (field, twin) in
-        [("created_at", "createdAt"), ("updated_at", "updatedAt"), ("language_preference", "languagePreference")]
-    {
+    for (field, twin) in [
+        ("created_at", "createdAt"),
+        ("updated_at", "updatedAt"),
+        ("language_preference", "languagePreference"),
+    ] {
         assert!(user.body[field].is_string(), "{field}");
         assert_eq!(user.body[field], user.body[twin], "{field}");
     }
@@ -93,7 +118,10 @@ async fn registering_makes_an_account_with_exactly_these_fields_and_its_workspac
     ann.log_in().await;
     assert_eq!(ann.get("/auth/me").await.expect(200).body["id"], user.body["id"]);
     let workspace = ann.workspace().await.expect(200);
-    assert_eq!((workspace.id(), &workspace.body["name"]), (workspace_id, &json!("Acme Field")));
+    assert_eq!(
+        (workspace.id(), &workspace.body["name"]),
+        (workspace_id, &json!("Acme Field"))
+    );
 }
 
 #[tokio::test]
@@ -126,13 +154,21 @@ async fn a_password_has_8_to_128_characters() {
     let world = World::new().await;
     let weak = world.stranger("weak");
     for password in ["", "1234567", &"x".repeat(129)] {
-        register(&weak, json!({"password": password})).await.refused(400, "WEAK_PASSWORD");
+        register(&weak, json!({"password": password}))
+            .await
+            .refused(400, "WEAK_PASSWORD");
     }
-    for (name, password) in [("ann", "12345678".to_owned()), ("bob", "ü".repeat(128)), ("cid", " spaces around ".to_owned())] {
+    for (name, password) in [
+        ("ann", "12345678".to_owned()),
+        ("bob", "ü".repeat(128)),
+        ("cid", " spaces around ".to_owned()),
+    ] {
         let person = world.stranger(name);
         register(&person, json!({"password": password})).await.expect(201);
         signs_in(&person, log_in(&person, &person.email, &password).await).await;
-        log_in(&person, &person.email, password.trim_end_matches([' ', '8', 'ü'])).await.refused(401, "INVALID_CREDENTIALS");
+        log_in(&person, &person.email, password.trim_end_matches([' ', '8', 'ü']))
+            .await
+            .refused(401, "INVALID_CREDENTIALS");
     }
 }
 
@@ -142,9 +178,15 @@ async fn all_faults_of_a_registration_are_told_at_once() {
     let ann = world.stranger("ann");
     let before = world.deeds().await;
     let path = "/auth/register";
-    assert_eq!(ann.post(path, json!({})).await.faults(), ["body.email", "body.name", "body.password"]);
+    assert_eq!(
+        ann.post(path, json!({})).await.faults(),
+        ["body.email", "body.name", "body.password"]
+    );
     let wrong = json!({"email": "nobody", "name": " ", "password": 5, "company": ["x"]});
-    assert_eq!(ann.post(path, wrong).await.faults(), ["body.company", "body.email", "body.name", "body.password"]);
+    assert_eq!(
+        ann.post(path, wrong).await.faults(),
+        ["body.company", "body.email", "body.name", "body.password"]
+    );
     assert_eq!(ann.raw("POST", path, "").await.faults(), ["body"]);
     assert_eq!(ann.raw("POST", path, "{").await.faults(), ["body"]);
     assert_eq!(world.deeds().await, before);
@@ -154,9 +196,17 @@ async fn all_faults_of_a_registration_are_told_at_once() {
 async fn a_login_is_answered_with_exactly_these_fields() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
-    let answer = log_in(&ann.signed_out(), " ANN@example.com ", PASSWORD).await.expect(200);
-    assert_eq!(names(&answer.body), ["access_token", "expires_in", "refresh_token", "token_type", "user"]);
-    assert_eq!((&answer.body["token_type"], &answer.body["expires_in"]), (&json!("bearer"), &json!(900)));
+    let answer = log_in(&ann.signed_out(), " ANN@example.com ", PASSWORD)
+        .await
+        .expect(200);
+    assert_eq!(
+        names(&answer.body),
+        ["access_token", "expires_in", "refresh_token", "token_type", "user"]
+    );
+    assert_eq!(
+        (&answer.body["token_type"], &answer.body["expires_in"]),
+        (&json!("bearer"), &json!(900))
+    );
     assert_eq!(names(&answer.body["user"]), USER);
     let claims = claims(answer.body["access_token"].as_str().unwrap());
     for claim in ["iss", "aud", "sub", "exp", "iat", "jti", "sid"] {
@@ -173,14 +223,26 @@ async fn a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody() {
     let world = World::new().await;
     let ann = world.owner("ann").await.signed_out();
     let mut answers = Vec::new();
-    for (email, password) in [("ann@example.com", "wrong horse"), ("nobody@example.com", PASSWORD), ("no e-mail", PASSWORD)] {
+    for (email, password) in [
+        ("ann@example.com", "wrong horse"),
+        ("nobody@example.com", PASSWORD),
+        ("no e-mail", PASSWORD),
+    ] {
         let mut refused = log_in(&ann, email, password).await.refused(401, "INVALID_CREDENTIALS");
         refused.body["request_id"] = Value::Null;
         answers.push(refused.body);
     }
     assert_eq!((&answers[0], &answers[0]), (&answers[1], &answers[2]));
-    assert_eq!(ann.post("/auth/login", json!({})).await.faults(), ["body.email", "body.password"]);
-    assert_eq!(ann.post("/auth/login", json!({"email": 1, "password": 2})).await.faults(), ["body.email", "body.password"]);
+    assert_eq!(
+        ann.post("/auth/login", json!({})).await.faults(),
+        ["body.email", "body.password"]
+    );
+    assert_eq!(
+        ann.post("/auth/login", json!({"email": 1, "password": 2}))
+            .await
+            .faults(),
+        ["body.email", "body.password"]
+    );
 }
 
 #[tokio::test]
@@ -192,8 +254,14 @@ async fn an_email_has_fifteen_logins_a_minute() {
     let mut thief = ann.signed_out();
     for number in 0..15_u8 {
         thief.address = IpAddr::from([192, 0, 2, number]);
-        let email = if number % 2 == 0 { "ann@example.com" } else { " ANN@example.com" };
-        log_in(&thief, email, "wrong horse").await.refused(401, "INVALID_CREDENTIALS");
+        let email = if number % 2 == 0 {
+            "ann@example.com"
+        } else {
+            " ANN@example.com"
+        };
+        log_in(&thief, email, "wrong horse")
+            .await
+            .refused(401, "INVALID_CREDENTIALS");
     }
     let wait = limited(log_in(&thief, "ann@example.com", PASSWORD).await, 15);
     log_in(&thief, "bob@example.com", PASSWORD).await.expect(200);
@@ -208,7 +276,9 @@ async fn an_address_has_sixty_logins_a_minute() {
     world.pass(61);
     let thief = world.stranger("thief");
     for number in 0..60 {
-        log_in(&thief, &format!("{number}@example.com"), PASSWORD).await.refused(401, "INVALID_CREDENTIALS");
+        log_in(&thief, &format!("{number}@example.com"), PASSWORD)
+            .await
+            .refused(401, "INVALID_CREDENTIALS");
     }
     limited(log_in(&thief, "ann@example.com", PASSWORD).await, 60);
     log_in(&ann.signed_out(), "ann@example.com", PASSWORD).await.expect(200);
@@ -245,8 +315,14 @@ async fn refreshing_rotates_and_the_session_goes_on() {
         world.pass(7 * DAY);
         ann.workspace().await.refused(401, "TOKEN_INVALID");
         let next = ann.signed_out().refresh().await.expect(200);
-        assert_eq!(names(&next.body), ["access_token", "expires_in", "refresh_token", "token_type", "user"]);
-        assert_eq!((&next.body["token_type"], &next.body["expires_in"]), (&json!("bearer"), &json!(900)));
+        assert_eq!(
+            names(&next.body),
+            ["access_token", "expires_in", "refresh_token", "token_type", "user"]
+        );
+        assert_eq!(
+            (&next.body["token_type"], &next.body["expires_in"]),
+            (&json!("bearer"), &json!(900))
+        );
         ann.take_tokens(&next);
         assert!(!seen.contains(&ann.refresh));
         seen.push(ann.refresh.clone());
@@ -327,9 +403,14 @@ async fn what_is_no_refresh_token_is_refused() {
     let ann = world.owner("ann").await;
     let access = ann.access.clone().unwrap();
     for token in ["", "x", &access, &ann.refresh[1..], &format!("{}A", ann.refresh)] {
-        ann.post("/auth/refresh", json!({"refresh_token": token})).await.refused(401, "TOKEN_INVALID");
+        ann.post("/auth/refresh", json!({"refresh_token": token}))
+            .await
+            .refused(401, "TOKEN_INVALID");
     }
-    assert_eq!(ann.post("/auth/refresh", json!({})).await.faults(), ["body.refresh_token"]);
+    assert_eq!(
+        ann.post("/auth/refresh", json!({})).await.faults(),
+        ["body.refresh_token"]
+    );
     ann.refresh().await.expect(200);
 }
 
@@ -346,12 +427,19 @@ async fn logging_out_ends_all_of_the_callers_sessions_and_nobody_elses() {
     for device in [&phone, &laptop] {
         device.get("/auth/me").await.refused(401, "TOKEN_REVOKED");
         device.refresh().await.refused(401, "TOKEN_REVOKED");
-        device.call("POST", "/auth/logout", None).await.refused(401, "TOKEN_REVOKED");
+        device
+            .call("POST", "/auth/logout", None)
+            .await
+            .refused(401, "TOKEN_REVOKED");
     }
     owner.workspace().await.expect(200);
     laptop.log_in().await;
     assert_eq!(laptop.workspace().await.expect(200).body["name"], "ann and company");
-    laptop.signed_out().call("POST", "/auth/logout", None).await.refused(401, "TOKEN_MISSING");
+    laptop
+        .signed_out()
+        .call("POST", "/auth/logout", None)
+        .await
+        .refused(401, "TOKEN_MISSING");
 }
 
 #[tokio::test]
@@ -381,7 +469,9 @@ async fn everything_but_the_open_routes_needs_a_token() {
         ("POST", "/workspaces/revoke-all-sessions"),
     ] {
         nobody.call(method, path, None).await.refused(401, "TOKEN_MISSING");
-        liar.call(method, path, Some(json!({}))).await.refused(401, "TOKEN_INVALID");
+        liar.call(method, path, Some(json!({})))
+            .await
+            .refused(401, "TOKEN_INVALID");
     }
     let mut query = owner.signed_out();
     let path = format!("/auth/me?access_token={}", owner.access.as_ref().unwrap());
@@ -402,7 +492,8 @@ async fn the_key_set_verifies_tokens_and_holds_nothing_private() {
     let mut rules = jsonwebtoken::Validation::new(header.alg);
     rules.set_audience(&["workspaces"]);
     rules.set_issuer(&["https://workspaces.local"]);
-    let verified = jsonwebtoken::decode::<Value>(&token, &jsonwebtoken::DecodingKey::from_jwk(key).unwrap(), &rules).unwrap();
+    let verified =
+        jsonwebtoken::decode::<Value>(&token, &jsonwebtoken::DecodingKey::from_jwk(key).unwrap(), &rules).unwrap();
     assert_eq!(verified.claims["sub"], ann.id);
     for key in set.body["keys"].as_array().unwrap() {
         for private in ["d", "p", "q", "dp", "dq", "qi", "k"] {
@@ -431,7 +522,10 @@ async fn whoever_holds_the_link_sees_exactly_this() {
             "account_exists": account_exists,
         });
         assert_eq!(seen.body, expected);
-        stranger.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
+        stranger
+            .accept(&issued, json!({"password": PASSWORD}))
+            .await
+            .expect(200);
         assert_eq!(stranger.preview(&issued).await.expect(200).body["status"], "accepted");
     }
 }
@@ -458,7 +552,9 @@ async fn a_link_that_is_none_is_404_on_every_route() {
         for (field, value) in &links {
             let mut body = good.clone();
             body[field] = value.clone();
-            bob.post(&format!("/auth/{route}"), body).await.refused(404, "INVITATION_NOT_FOUND");
+            bob.post(&format!("/auth/{route}"), body)
+                .await
+                .refused(404, "INVITATION_NOT_FOUND");
         }
         let faults = bob.post(&format!("/auth/{route}"), json!({"token": 5})).await.faults();
         assert_eq!(faults, ["body.invite_id", "body.token"], "{route}");
@@ -473,8 +569,18 @@ async fn a_new_person_accepts_and_is_a_member_with_a_password() {
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "manager").await.expect(201);
     let mut bob = world.stranger("bob");
-    let accepted = bob.accept(&issued, json!({"password": PASSWORD, "name": " Bob B. "})).await.expect(200);
-    let tokens = ["access_token", "expires_in", "refresh_token", "token_type", "user", "workspace"];
+    let accepted = bob
+        .accept(&issued, json!({"password": PASSWORD, "name": " Bob B. "}))
+        .await
+        .expect(200);
+    let tokens = [
+        "access_token",
+        "expires_in",
+        "refresh_token",
+        "token_type",
+        "user",
+        "workspace",
+    ];
     assert_eq!(names(&accepted.body), tokens);
     assert_eq!(accepted.body["workspace"], owner.workspace().await.body);
     assert_eq!(names(&accepted.body["user"]), USER);
@@ -495,7 +601,10 @@ async fn a_new_person_accepts_and_is_a_member_with_a_password() {
     let list = bob.members().await.expect(200);
     assert_eq!(list.body["total"], 2);
     let row = &list.body["members"][1];
-    assert_eq!((&row["id"], &row["role"], &row["name"]), (&json!(bob.id), &json!("manager"), &json!("Bob B.")));
+    assert_eq!(
+        (&row["id"], &row["role"], &row["name"]),
+        (&json!(bob.id), &json!("manager"), &json!("Bob B."))
+    );
     assert_eq!(owner.invitations().await.body["total"], 0);
     bob.log_in().await;
     bob.workspace().await.expect(200);
@@ -509,11 +618,18 @@ async fn a_new_person_needs_a_password_of_some_strength() {
     let bob = world.stranger("bob");
     let before = world.deeds().await;
     bob.accept(&issued, json!({})).await.refused(400, "PASSWORD_REQUIRED");
-    bob.accept(&issued, json!({"password": null})).await.refused(400, "PASSWORD_REQUIRED");
+    bob.accept(&issued, json!({"password": null}))
+        .await
+        .refused(400, "PASSWORD_REQUIRED");
     for password in ["1234567", &"x".repeat(129)] {
-        bob.accept(&issued, json!({"password": password})).await.refused(400, "WEAK_PASSWORD");
+        bob.accept(&issued, json!({"password": password}))
+            .await
+            .refused(400, "WEAK_PASSWORD");
     }
-    assert_eq!(bob.accept(&issued, json!({"password": 5, "name": 5})).await.faults(), ["body.name", "body.password"]);
+    assert_eq!(
+        bob.accept(&issued, json!({"password": 5, "name": 5})).await.faults(),
+        ["body.name", "body.password"]
+    );
     assert_eq!(world.deeds().await, before);
     bob.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
 }
@@ -526,15 +642,34 @@ async fn an_existing_account_proves_itself_by_its_password() {
     let issued = owner.invite("eve@example.com", "member").await.expect(201);
     let visitor = eve.signed_out();
     let before = world.deeds().await;
-    visitor.accept(&issued, json!({})).await.refused(401, "INVALID_CREDENTIALS");
-    visitor.accept(&issued, json!({"password": "wrong horse"})).await.refused(401, "INVALID_CREDENTIALS");
-    visitor.accept(&issued, json!({"password": ""})).await.refused(401, "INVALID_CREDENTIALS");
+    visitor
+        .accept(&issued, json!({}))
+        .await
+        .refused(401, "INVALID_CREDENTIALS");
+    visitor
+        .accept(&issued, json!({"password": "wrong horse"}))
+        .await
+        .refused(401, "INVALID_CREDENTIALS");
+    visitor
+        .accept(&issued, json!({"password": ""}))
+        .await
+        .refused(401, "INVALID_CREDENTIALS");
     assert_eq!(world.deeds().await, before);
-    let accepted = visitor.accept(&issued, json!({"password": PASSWORD, "name": "Mallory"})).await.expect(200);
-    assert_eq!((&accepted.body["user"]["id"], &accepted.body["user"]["name"]), (&json!(eve.id), &json!("eve")));
+    let accepted = visitor
+        .accept(&issued, json!({"password": PASSWORD, "name": "Mallory"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&accepted.body["user"]["id"], &accepted.body["user"]["name"]),
+        (&json!(eve.id), &json!("eve"))
+    );
     assert_eq!(accepted.body["workspace"], owner.workspace().await.body);
     signs_in(&visitor, accepted).await;
-    assert_eq!(eve.workspace().await.expect(200).body, owner.workspace().await.body, "her earlier login goes on");
+    assert_eq!(
+        eve.workspace().await.expect(200).body,
+        owner.workspace().await.body,
+        "her earlier login goes on"
+    );
 }
 
 #[tokio::test]
@@ -545,10 +680,15 @@ async fn an_existing_account_proves_itself_by_its_token() {
     let issued = owner.invite("eve@example.com", "field_worker").await.expect(201);
     let mut liar = eve.clone();
     liar.access = Some(format!("{}x", eve.access.as_ref().unwrap()));
-    liar.accept(&issued, json!({"password": PASSWORD})).await.refused(401, "TOKEN_INVALID");
+    liar.accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .refused(401, "TOKEN_INVALID");
     let accepted = eve.accept(&issued, json!({})).await.expect(200);
     assert_eq!(accepted.body["user"]["id"], eve.id);
-    assert_eq!(eve.get("/auth/me").await.expect(200).body["workspace_role"], "field_worker");
+    assert_eq!(
+        eve.get("/auth/me").await.expect(200).body["workspace_role"],
+        "field_worker"
+    );
 }
 
 #[tokio::test]
@@ -560,7 +700,10 @@ async fn passwords_guessed_by_accepting_count_as_logins() {
     world.pass(61);
     let thief = eve.signed_out();
     for _ in 0..8 {
-        thief.accept(&issued, json!({"password": "wrong horse"})).await.refused(401, "INVALID_CREDENTIALS");
+        thief
+            .accept(&issued, json!({"password": "wrong horse"}))
+            .await
+            .refused(401, "INVALID_CREDENTIALS");
         log_in(&thief, "eve@example.com", "wrong horse").await;
     }
     limited(thief.accept(&issued, json!({"password": PASSWORD})).await, 15);
@@ -577,10 +720,16 @@ async fn signed_in_as_somebody_else_one_cannot_accept() {
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
     let before = world.deeds().await;
     for person in [&eve, &owner] {
-        person.accept(&issued, json!({"password": PASSWORD})).await.refused(409, "INVITE_EMAIL_MISMATCH");
+        person
+            .accept(&issued, json!({"password": PASSWORD}))
+            .await
+            .refused(409, "INVITE_EMAIL_MISMATCH");
     }
     assert_eq!(world.deeds().await, before);
-    eve.signed_out().accept(&issued, json!({"password": PASSWORD})).await.expect(200);
+    eve.signed_out()
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -591,7 +740,10 @@ async fn somebody_who_is_in_a_workspace_by_now_is_unavailable() {
     let bob = world.owner("bob").await;
     let before = world.deeds().await;
     bob.accept(&issued, json!({})).await.refused(400, "INVITEE_UNAVAILABLE");
-    bob.signed_out().accept(&issued, json!({"password": PASSWORD})).await.refused(400, "INVITEE_UNAVAILABLE");
+    bob.signed_out()
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .refused(400, "INVITEE_UNAVAILABLE");
     assert_eq!(world.deeds().await, before);
     bob.delete("/workspaces/").await.expect(200);
     bob.accept(&issued, json!({})).await.expect(200);
@@ -607,7 +759,10 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
     bob.take_tokens(&first);
     world.pass(570);
     let nobody = bob.signed_out();
-    for again in [nobody.accept(&issued, json!({"password": PASSWORD})).await, bob.accept(&issued, json!({})).await] {
+    for again in [
+        nobody.accept(&issued, json!({"password": PASSWORD})).await,
+        bob.accept(&issued, json!({})).await,
+    ] {
         let again = again.expect(200);
         assert_eq!(names(&again.body), names(&first.body));
         assert_eq!(again.body["user"]["id"], bob.id);
@@ -616,11 +771,17 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
     }
     assert_eq!(owner.members().await.body["total"], 2);
     let before = world.deeds().await;
-    nobody.accept(&issued, json!({"password": "wrong horse"})).await.refused(400, "INVITATION_USED");
+    nobody
+        .accept(&issued, json!({"password": "wrong horse"}))
+        .await
+        .refused(400, "INVITATION_USED");
     nobody.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     owner.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     world.pass(30);
-    nobody.accept(&issued, json!({"password": PASSWORD})).await.refused(400, "INVITATION_USED");
+    nobody
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .refused(400, "INVITATION_USED");
     bob.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     assert_eq!(world.deeds().await, before);
 }
@@ -634,7 +795,10 @@ async fn accepting_again_does_not_undo_a_removal() {
     let first = bob.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
     bob.take_tokens(&first);
     owner.remove(&bob.id).await.expect(200);
-    bob.signed_out().accept(&issued, json!({"password": PASSWORD})).await.refused(400, "INVITATION_USED");
+    bob.signed_out()
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .refused(400, "INVITATION_USED");
     assert_eq!(owner.members().await.body["total"], 1);
 }
 
@@ -653,15 +817,24 @@ async fn other_invitations_of_who_joined_are_dead_at_once() {
         let sibling = zoe.invite(&email, "owner").await.expect(201);
         assert_eq!(zoe.invitations().await.body["total"], 1);
         stranger.accept(&taken, json!({"password": PASSWORD})).await.expect(200);
-        assert_eq!(zoe.invitations().await.body, json!({"invitations": [], "total": 0, "next_cursor": null}));
-        stranger.accept(&sibling, json!({"password": PASSWORD})).await.refused(400, "INVITATION_REVOKED");
+        assert_eq!(
+            zoe.invitations().await.body,
+            json!({"invitations": [], "total": 0, "next_cursor": null})
+        );
+        stranger
+            .accept(&sibling, json!({"password": PASSWORD}))
+            .await
+            .refused(400, "INVITATION_REVOKED");
         stranger.decline(&sibling).await.refused(400, "INVITATION_REVOKED");
         assert_eq!(stranger.preview(&sibling).await.expect(200).body["status"], "revoked");
         zoe.resend(&sibling.id()).await.refused(400, "INVITATION_REVOKED");
         zoe.cancel(&sibling.id()).await.refused(400, "INVITATION_REVOKED");
         zoe.invite(&email, "member").await.refused(400, "INVITEE_UNAVAILABLE");
     }
-    assert_eq!((&ann.members().await.body["total"], &zoe.members().await.body["total"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&ann.members().await.body["total"], &zoe.members().await.body["total"]),
+        (&json!(3), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -690,7 +863,9 @@ async fn declining_revokes() {
     assert_eq!(owner.invitations().await.body["total"], 0);
     assert_eq!(bob.preview(&issued).await.expect(200).body["status"], "revoked");
     bob.decline(&issued).await.refused(400, "INVITATION_REVOKED");
-    bob.accept(&issued, json!({"password": PASSWORD})).await.refused(400, "INVITATION_REVOKED");
+    bob.accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .refused(400, "INVITATION_REVOKED");
     owner.cancel(&issued.id()).await.refused(400, "INVITATION_REVOKED");
     let second = owner.invite("bob@example.com", "member").await.expect(201);
     bob.accept(&second, json!({"password": PASSWORD})).await.expect(200);
@@ -712,8 +887,14 @@ async fn revoking_all_sessions_ends_them_all_and_counts_exactly() {
     other.call("POST", "/auth/logout", None).await.expect(200);
 
     let ended = laptop.revoke_all().await.expect(200);
-    assert_eq!(names(&ended.body), ["members_affected", "message", "sessions_revoked", "workspace_id"]);
-    assert_eq!((&ended.body["members_affected"], &ended.body["sessions_revoked"]), (&json!(3), &json!(3)));
+    assert_eq!(
+        names(&ended.body),
+        ["members_affected", "message", "sessions_revoked", "workspace_id"]
+    );
+    assert_eq!(
+        (&ended.body["members_affected"], &ended.body["sessions_revoked"]),
+        (&json!(3), &json!(3))
+    );
     assert!(ended.body["message"].is_string());
     for person in [&owner, &laptop, &bob, &max] {
         person.get("/auth/me").await.refused(401, "TOKEN_REVOKED");
@@ -729,7 +910,10 @@ async fn revoking_all_sessions_ends_them_all_and_counts_exactly() {
     laptop.workspace().await.expect(200);
     world.pass(wait);
     let again = laptop.revoke_all().await.expect(200);
-    assert_eq!((&again.body["members_affected"], &again.body["sessions_revoked"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&again.body["members_affected"], &again.body["sessions_revoked"]),
+        (&json!(3), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -740,7 +924,10 @@ async fn expired_sessions_are_not_counted_as_revoked() {
     world.pass(31 * DAY);
     owner.log_in().await;
     let ended = owner.revoke_all().await.expect(200);
-    assert_eq!((&ended.body["members_affected"], &ended.body["sessions_revoked"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&ended.body["members_affected"], &ended.body["sessions_revoked"]),
+        (&json!(2), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -758,7 +945,11 @@ async fn only_owners_revoke_all_sessions_one_call_a_minute_a_workspace() {
     zoe.log_in().await;
     limited(zoe.revoke_all().await, 1);
     world.owner("elsewhere").await.revoke_all().await.expect(200);
-    loner(&world, "eve").await.revoke_all().await.refused(404, "WORKSPACE_NOT_FOUND");
+    loner(&world, "eve")
+        .await
+        .revoke_all()
+        .await
+        .refused(404, "WORKSPACE_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -806,10 +997,20 @@ async fn the_invite_page_is_self_contained() {
     let page = world.stranger("bob").get("/invite").await.expect(200);
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
     let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
     assert!(!policy.contains("unsafe-inline") && !policy.contains('*'), "{policy}");
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    for outside in ["src=\"http", "href=\"http", "@import", "localStorage", "sessionStorage", "document.cookie"] {
+    for outside in [
+        "src=\"http",
+        "href=\"http",
+        "@import",
+        "localStorage",
+        "sessionStorage",
+        "document.cookie",
+    ] {
         assert!(!page.text.contains(outside), "{outside}");
     }
     assert!(page.text.contains("name=\"viewport\""));

@@ -100,7 +100,7 @@ fn keys_are_made_in_one_file() {
 }
 
 #[test]
-fn the_page_loads_no_entropy_from_jitter() {
+fn no_entropy_comes_from_jitter() {
     let config = read(".cargo/config.toml");
     let set = config.lines().any(|line| line.trim() == r#"AWS_LC_SYS_NO_JITTER_ENTROPY = "1""#);
     assert!(set, "without it the first TLS call of a cold start takes 60 ms longer");

@@ -96,8 +96,8 @@ async fn members_are_listed_in_the_order_in_which_they_joined() {
         assert_eq!(ids(&list), expected, "what was just answered is in the list");
         assert_eq!(list.body["total"], expected.len());
         assert_eq!(list.body["truncated"], false);
-        let last = list.body["members"].as_array().unwrap().last().unwrap();
-        assert_eq!((&last["name"], &last["role"]), (&json!(name), &json!(role)));
+        let newest = list.body["members"].as_array().unwrap().last().unwrap();
+        assert_eq!((&newest["name"], &newest["role"]), (&json!(name), &json!(role)));
     }
     let list = owner.members().await;
     let joined: Vec<_> = list.body["members"]

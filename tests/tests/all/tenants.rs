@@ -23,7 +23,10 @@ async fn all_unknown(person: &Person<'_>, method: &str, path: &str, body: Option
     let mails = person.world.mailbox.mails().len();
     let mut answers = Vec::new();
     for id in ids {
-        let answer = person.call(method, &path.replace("{}", id), body.clone()).await.refused(404, code);
+        let answer = person
+            .call(method, &path.replace("{}", id), body.clone())
+            .await
+            .refused(404, code);
         answers.push(comparable(&answer));
     }
     for (answer, id) in answers.iter().zip(ids) {
@@ -35,7 +38,11 @@ async fn all_unknown(person: &Person<'_>, method: &str, path: &str, body: Option
 
 fn never_ids() -> Vec<String> {
     let unknown = uuid::Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0001);
-    let mut ids = vec![unknown.to_string(), unknown.simple().to_string(), uuid::Uuid::nil().to_string()];
+    let mut ids = vec![
+        unknown.to_string(),
+        unknown.simple().to_string(),
+        uuid::Uuid::nil().to_string(),
+    ];
     ids.extend(["x", "not-a-uuid", "%23", "..%2F..", "USER%23", "*", "null", "%00"].map(str::to_owned));
     ids.push("7".repeat(500));
     ids
@@ -51,15 +58,37 @@ async fn another_workspaces_members_are_unknown() {
     eve.remove(&gone.id).await.expect(200);
     let own = world.joins(&ann, "hal", "member").await;
     ann.remove(&own.id).await.expect(200);
-    let mut ids = vec![eve.id.clone(), member.id.clone(), gone.id, own.id, eve.workspace().await.id()];
+    let mut ids = vec![
+        eve.id.clone(),
+        member.id.clone(),
+        gone.id,
+        own.id,
+        eve.workspace().await.id(),
+    ];
     ids.extend(never_ids());
     let manager = world.joins(&ann, "max", "manager").await;
     for person in [&ann, &manager] {
         for role in ["member", "manager", "owner", "king"] {
             let body = Some(json!({"role": role}));
-            all_unknown(person, "PATCH", "/workspaces/members/{}", body, "MEMBER_NOT_FOUND", &ids).await;
+            all_unknown(
+                person,
+                "PATCH",
+                "/workspaces/members/{}",
+                body,
+                "MEMBER_NOT_FOUND",
+                &ids,
+            )
+            .await;
         }
-        all_unknown(person, "DELETE", "/workspaces/members/{}", None, "MEMBER_NOT_FOUND", &ids).await;
+        all_unknown(
+            person,
+            "DELETE",
+            "/workspaces/members/{}",
+            None,
+            "MEMBER_NOT_FOUND",
+            &ids,
+        )
+        .await;
     }
     member.workspace().await.expect(200);
     eve.workspace().await.expect(200);
@@ -75,8 +104,15 @@ async fn another_workspaces_invitations_are_unknown() {
     let cancelled = eve.invite("dan@example.com", "member").await.expect(201);
     eve.cancel(&cancelled.id()).await.expect(200);
     let used = eve.invite("fay@example.com", "member").await.expect(201);
-    world.stranger("fay").accept(&used, json!({"password": PASSWORD})).await.expect(200);
-    let mut ids: Vec<_> = [&pending, &as_owner, &cancelled, &used].into_iter().map(Answer::id).collect();
+    world
+        .stranger("fay")
+        .accept(&used, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
+    let mut ids: Vec<_> = [&pending, &as_owner, &cancelled, &used]
+        .into_iter()
+        .map(Answer::id)
+        .collect();
     ids.push(ann.id.clone());
     ids.extend(never_ids());
     let mut manager = world.joins(&ann, "max", "manager").await;
@@ -95,7 +131,11 @@ async fn another_workspaces_invitations_are_unknown() {
             person.log_in().await;
         }
     }
-    world.stranger("bob").accept(&pending, json!({"password": PASSWORD})).await.expect(200);
+    world
+        .stranger("bob")
+        .accept(&pending, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -105,8 +145,17 @@ async fn the_lists_hold_nothing_of_another_workspace() {
     let zelda = world.owner("zelda").await;
     world.joins(&zelda, "fay", "member").await;
     zelda.invite("guest-of-zelda@example.com", "member").await.expect(201);
-    zelda.patch("/workspaces/", json!({"description": "zelda's only"})).await.expect(200);
-    for path in ["/workspaces/", "/workspaces/members", "/workspaces/invitations", "/workspaces/usage", "/auth/me"] {
+    zelda
+        .patch("/workspaces/", json!({"description": "zelda's only"}))
+        .await
+        .expect(200);
+    for path in [
+        "/workspaces/",
+        "/workspaces/members",
+        "/workspaces/invitations",
+        "/workspaces/usage",
+        "/auth/me",
+    ] {
         let answer = ann.get(path).await.expect(200);
         for word in ["zelda", "fay", &zelda.id] {
             assert!(!answer.text.contains(word), "{path}: {}", answer.text);
@@ -126,12 +175,32 @@ async fn an_owners_rights_stay_behind_when_they_move() {
     let invitation = ann.invite("guest@example.com", "member").await.expect(201);
     ann.remove(&bob.id).await.expect(200);
     let issued = eve.invite(&bob.email, "owner").await.expect(201);
-    let accepted = bob.signed_out().accept(&issued, json!({"password": PASSWORD})).await.expect(200);
+    let accepted = bob
+        .signed_out()
+        .accept(&issued, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
     bob.take_tokens(&accepted);
     held.remove(&ann.id).await.refused(401, "TOKEN_REVOKED");
-    all_unknown(&bob, "DELETE", "/workspaces/members/{}", None, "MEMBER_NOT_FOUND", &[ann.id.clone()]).await;
+    all_unknown(
+        &bob,
+        "DELETE",
+        "/workspaces/members/{}",
+        None,
+        "MEMBER_NOT_FOUND",
+        std::slice::from_ref(&ann.id),
+    )
+    .await;
     let ids = [invitation.id()];
-    all_unknown(&bob, "DELETE", "/workspaces/invitations/{}", None, "INVITATION_NOT_FOUND", &ids).await;
+    all_unknown(
+        &bob,
+        "DELETE",
+        "/workspaces/invitations/{}",
+        None,
+        "INVITATION_NOT_FOUND",
+        &ids,
+    )
+    .await;
     assert_eq!(bob.workspace().await.body, eve.workspace().await.body);
 }
 
@@ -143,9 +212,17 @@ async fn a_link_with_a_wrong_token_is_as_unknown_as_none() {
     let cancelled = owner.invite("cid@example.com", "member").await.expect(201);
     owner.cancel(&cancelled.id()).await.expect(200);
     let used = owner.invite("dan@example.com", "member").await.expect(201);
-    world.stranger("dan").accept(&used, json!({"password": PASSWORD})).await.expect(200);
+    world
+        .stranger("dan")
+        .accept(&used, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
     let mut ids: Vec<_> = [&pending, &cancelled, &used].into_iter().map(Answer::id).collect();
-    ids.extend(["x".to_owned(), uuid::Uuid::nil().to_string(), uuid::Uuid::from_u128(9).to_string()]);
+    ids.extend([
+        "x".to_owned(),
+        uuid::Uuid::nil().to_string(),
+        uuid::Uuid::from_u128(9).to_string(),
+    ]);
     let nobody = world.stranger("nobody");
     let before = world.deeds().await;
     let mut answers = Vec::new();
@@ -153,7 +230,10 @@ async fn a_link_with_a_wrong_token_is_as_unknown_as_none() {
         for id in &ids {
             for token in [json!("x"), json!("A".repeat(43))] {
                 let body = json!({"invite_id": id, "token": token, "password": PASSWORD});
-                let refused = nobody.post(&format!("/auth/{route}"), body).await.refused(404, "INVITATION_NOT_FOUND");
+                let refused = nobody
+                    .post(&format!("/auth/{route}"), body)
+                    .await
+                    .refused(404, "INVITATION_NOT_FOUND");
                 answers.push(comparable(&refused));
             }
         }

@@ -24,10 +24,22 @@ async fn aggregated(world: &World, owner: &Person<'_>, period: &str, events: u64
         ("sk".to_owned(), text(period.to_owned())),
         ("entity".to_owned(), text("usage-day".to_owned())),
         ("location_events".to_owned(), AttributeValue::N(events.to_string())),
-        ("action_deliveries".to_owned(), AttributeValue::N(deliveries.to_string())),
+        (
+            "action_deliveries".to_owned(),
+            AttributeValue::N(deliveries.to_string()),
+        ),
         ("as_of".to_owned(), text(as_of.to_owned())),
     ]);
-    world.app.store.client().put_item().table_name(world.app.store.table()).set_item(Some(item)).send().await.unwrap();
+    world
+        .app
+        .store
+        .client()
+        .put_item()
+        .table_name(world.app.store.table())
+        .set_item(Some(item))
+        .send()
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -85,8 +97,24 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     travel(&world, "2096-12-31T12:00:00Z");
     owner.log_in().await;
     let other = world.owner("eve").await;
-    aggregated(&world, &owner, "DAY#2096-12-31", 10_000, 5_001, "2096-12-31T11:00:00.000Z").await;
-    aggregated(&world, &owner, "MONTH#2096-12", 70_000, 60_000, "2096-12-31T11:00:00.000Z").await;
+    aggregated(
+        &world,
+        &owner,
+        "DAY#2096-12-31",
+        10_000,
+        5_001,
+        "2096-12-31T11:00:00.000Z",
+    )
+    .await;
+    aggregated(
+        &world,
+        &owner,
+        "MONTH#2096-12",
+        70_000,
+        60_000,
+        "2096-12-31T11:00:00.000Z",
+    )
+    .await;
     let usage = owner.get("/workspaces/usage").await.expect(200);
     for (field, value) in [
         ("location_events", json!(10_000)),
@@ -105,12 +133,18 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
         "period_end": "2096-12-31T23:59:59.000Z",
     });
     assert_eq!(usage.body["month"], month);
-    assert_eq!(other.get("/workspaces/usage").await.expect(200).body["month"]["event_units"], 0);
+    assert_eq!(
+        other.get("/workspaces/usage").await.expect(200).body["month"]["event_units"],
+        0
+    );
 
     travel(&world, "2097-01-01T00:00:00Z");
     owner.log_in().await;
     let next = owner.get("/workspaces/usage").await.expect(200);
-    assert_eq!((&next.body["event_units"], &next.body["month"]["event_units"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&next.body["event_units"], &next.body["month"]["event_units"]),
+        (&json!(0), &json!(0))
+    );
     assert_eq!(next.body["period_start"], "2097-01-01T00:00:00.000Z");
 }
 
@@ -120,10 +154,23 @@ async fn the_limit_is_the_tiers() {
     let owner = world.owner("ann").await;
     let (client, table) = (world.app.store.client(), world.app.store.table());
     let workspace = owner.workspace().await.id();
-    for (tier, limit) in [("pro", json!(5_000_000)), ("enterprise", json!(null)), ("developer", json!(500_000))] {
-        let moved = client.update_item().table_name(table).update_expression("SET tier = :tier");
-        let moved = moved.key("pk", AttributeValue::S(format!("WS#{workspace}"))).key("sk", AttributeValue::S("WS".into()));
-        moved.expression_attribute_values(":tier", AttributeValue::S(tier.into())).send().await.unwrap();
+    for (tier, limit) in [
+        ("pro", json!(5_000_000)),
+        ("enterprise", json!(null)),
+        ("developer", json!(500_000)),
+    ] {
+        let moved = client
+            .update_item()
+            .table_name(table)
+            .update_expression("SET tier = :tier");
+        let moved = moved
+            .key("pk", AttributeValue::S(format!("WS#{workspace}")))
+            .key("sk", AttributeValue::S("WS".into()));
+        moved
+            .expression_attribute_values(":tier", AttributeValue::S(tier.into()))
+            .send()
+            .await
+            .unwrap();
         let usage = owner.get("/workspaces/usage").await.expect(200);
         assert_eq!((&usage.body["tier"], &usage.body["tier_limit"]), (&json!(tier), &limit));
         assert!(usage.text.contains("\"tier_limit\":"), "{}", usage.text);

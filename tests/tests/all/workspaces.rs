@@ -177,7 +177,7 @@ async fn a_patch_changes_only_what_it_names() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let before = owner.workspace().await;
-    let changes = [
+    let every = [
         ("name", json!("Acme")),
         ("logo_url", json!("https://acme.example/a.png")),
         ("website", json!("https://acme.example")),
@@ -190,7 +190,7 @@ async fn a_patch_changes_only_what_it_names() {
         ("map_home", json!({"zoom": 3})),
     ];
     let mut expected = settings(&before);
-    for (field, value) in changes {
+    for (field, value) in every {
         expected[field] = value.clone();
         let changed = owner.patch("/workspaces/", json!({field: value})).await.expect(200);
         assert_eq!(settings(&changed), expected);
