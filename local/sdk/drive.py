@@ -139,7 +139,9 @@ class Drive:
         try:
             answer = await call
             last = person.last
-            undeclared = next((UNDECLARED[key] for key in UNDECLARED if key[0] == last.method and last.path.startswith(key[1])), None)
+            undeclared = next(
+                (UNDECLARED[key] for key in UNDECLARED if key[0] == last.method and last.path.startswith(key[1])), None
+            )
             if undeclared:
                 status, reader = undeclared
                 same(last.status, status, "the status")
@@ -195,7 +197,9 @@ class Drive:
                     same(type(data), models.ErrorResponse, "data's type")
                     same((data.detail, data.error_code), (body["detail"], code), "data")
             if status == 422:
-                assert all({"type", "loc", "msg"} <= set(issue) for issue in body["detail"]), "detail is no list of issues"
+                assert all({"type", "loc", "msg"} <= set(issue) for issue in body["detail"]), (
+                    "detail is no list of issues"
+                )
             else:
                 assert isinstance(body["detail"], str), "detail is no string"
             self.translates(error, status, body)
@@ -239,23 +243,38 @@ class Drive:
 
     async def log_in(self, person, email, password=PASSWORD):
         schema = models.LoginSchema(email=email, password=password)
-        await self.ok(f"login {email}", person, person.auth("login", schema), models.LoginResponse,
-                      lambda it: models.UserResponse.from_dict(person.last.json()["user"]))
+        await self.ok(
+            f"login {email}",
+            person,
+            person.auth("login", schema),
+            models.LoginResponse,
+            lambda it: models.UserResponse.from_dict(person.last.json()["user"]),
+        )
         self.enter(person)
 
     async def register(self, name):
         """A new person with a workspace of their own, logged in."""
         person, email = self.person(), self.email(name)
         schema = models.RegisterSchema(email=email, password=PASSWORD, name=name, company=f"{name} Inc")
-        await self.ok(f"register {name}", person, person.auth("register", schema), models.UserResponse,
-                      lambda user: same((user.email, user.role), (email, "owner"), "the user"))
+        await self.ok(
+            f"register {name}",
+            person,
+            person.auth("register", schema),
+            models.UserResponse,
+            lambda user: same((user.email, user.role), (email, "owner"), "the user"),
+        )
         await self.log_in(person, email)
         return person
 
     async def invite(self, person, email, role=None):
         schema = models.CreateInvitationIn(email=email, role=role) if role else models.CreateInvitationIn(email=email)
-        await self.ok(f"invite {email}", person, person.workspaces("create_invitation", schema), ISSUED,
-                      lambda it: same((it.email, it.role, it.status), (email, role or ROLE, "pending"), "it"))
+        await self.ok(
+            f"invite {email}",
+            person,
+            person.workspaces("create_invitation", schema),
+            ISSUED,
+            lambda it: same((it.email, it.role, it.status), (email, role or ROLE, "pending"), "it"),
+        )
         return person.last.json()["id"], self.secret(person)
 
     def secret(self, person):
@@ -289,78 +308,173 @@ class Drive:
     async def accounts(self, owner):
         nobody = self.person()
         register = lambda **fields: nobody.auth("register", models.RegisterSchema.model_construct(**fields))
-        await self.refused("register a taken e-mail", nobody,
-                           register(email=owner.email, password=PASSWORD, name="X"), 400, "EMAIL_TAKEN")
-        await self.refused("register a weak password", nobody,
-                           register(email=self.email("weak"), password="short", name="X"), 400, "WEAK_PASSWORD")
-        await self.refused("register without a name and password", nobody, register(email=self.email("none")),
-                           422, "VALIDATION_ERROR", lambda error, body: same(len(body["detail"]), 2, "issues"))
+        await self.refused(
+            "register a taken e-mail",
+            nobody,
+            register(email=owner.email, password=PASSWORD, name="X"),
+            400,
+            "EMAIL_TAKEN",
+        )
+        await self.refused(
+            "register a weak password",
+            nobody,
+            register(email=self.email("weak"), password="short", name="X"),
+            400,
+            "WEAK_PASSWORD",
+        )
+        await self.refused(
+            "register without a name and password",
+            nobody,
+            register(email=self.email("none")),
+            422,
+            "VALIDATION_ERROR",
+            lambda error, body: same(len(body["detail"]), 2, "issues"),
+        )
         wrong = models.LoginSchema(email=owner.email, password="not this one")
-        await self.refused("login with a wrong password", nobody, nobody.auth("login", wrong), 401, "INVALID_CREDENTIALS")
-        await self.ok("me", owner, owner.auth("get_current_user"), models.UserResponse,
-                      lambda user: same((user.email, user.email_verified), (owner.email, False), "the user"))
-        await self.refused("me without a token", nobody, nobody.auth("get_current_user"), 401, "TOKEN_MISSING",
-                           lambda error, body: same(error.headers["WWW-Authenticate"][:6], "Bearer", "WWW-Authenticate"))
+        await self.refused(
+            "login with a wrong password", nobody, nobody.auth("login", wrong), 401, "INVALID_CREDENTIALS"
+        )
+        await self.ok(
+            "me",
+            owner,
+            owner.auth("get_current_user"),
+            models.UserResponse,
+            lambda user: same((user.email, user.email_verified), (owner.email, False), "the user"),
+        )
+        await self.refused(
+            "me without a token",
+            nobody,
+            nobody.auth("get_current_user"),
+            401,
+            "TOKEN_MISSING",
+            lambda error, body: same(error.headers["WWW-Authenticate"][:6], "Bearer", "WWW-Authenticate"),
+        )
         forged = self.person("not.a.token")
         await self.refused("me with a forged token", forged, forged.auth("get_current_user"), 401, "TOKEN_INVALID")
         refresh = lambda token: nobody.auth("refresh_token", models.RefreshTokenSchema(refresh_token=token))
-        await self.ok("refresh", owner, owner.auth("refresh_token", models.RefreshTokenSchema(
-            refresh_token=owner.refresh_token)), models.LoginResponse)
+        await self.ok(
+            "refresh",
+            owner,
+            owner.auth("refresh_token", models.RefreshTokenSchema(refresh_token=owner.refresh_token)),
+            models.LoginResponse,
+        )
         self.enter(owner)
         await self.ok("me with the refreshed token", owner, owner.auth("get_current_user"), models.UserResponse)
         await self.refused("refresh with a forged token", nobody, refresh("nonsense"), 401, "TOKEN_INVALID")
 
     async def workspace(self, owner, worker):
-        await self.ok("get workspace", owner, owner.workspaces("get_workspace"), models.WorkspaceOut,
-                      lambda it: same((it.name, it.timezone), ("owner Inc", "UTC"), "the workspace"))
+        await self.ok(
+            "get workspace",
+            owner,
+            owner.workspaces("get_workspace"),
+            models.WorkspaceOut,
+            lambda it: same((it.name, it.timezone), ("owner Inc", "UTC"), "the workspace"),
+        )
         before = models.WorkspaceOut.from_dict(owner.last.json())
-        more = {} if OLD else dict(support_email="help@example.com", slack_connect_url="https://slack.example.com/x",
-                                   unit_system="metric", map_home={"lat": 51.5, "lng": -0.1, "zoom": 9})
-        full = dict(name="owner Inc", logo_url="https://example.com/logo.png", website="https://example.com",
-                    billing_email="billing@example.com", description="Ünïcode ✓", timezone="Europe/Berlin", **more)
+        more = (
+            {}
+            if OLD
+            else dict(
+                support_email="help@example.com",
+                slack_connect_url="https://slack.example.com/x",
+                unit_system="metric",
+                map_home={"lat": 51.5, "lng": -0.1, "zoom": 9},
+            )
+        )
+        full = dict(
+            name="owner Inc",
+            logo_url="https://example.com/logo.png",
+            website="https://example.com",
+            billing_email="billing@example.com",
+            description="Ünïcode ✓",
+            timezone="Europe/Berlin",
+            **more,
+        )
 
         def holds(fields):
             def check(it):
                 same({name: getattr(it, name) for name in fields}, fields, "the fields")
-                same((str(it.id), it.slug, it.created_at), (str(before.id), before.slug, before.created_at), "what never changes")
+                same(
+                    (str(it.id), it.slug, it.created_at),
+                    (str(before.id), before.slug, before.created_at),
+                    "what never changes",
+                )
+
             return check
 
         put = lambda **fields: owner.workspaces("update_workspace", models.WorkspaceIn(**fields))
         await self.ok("put every field", owner, put(**full), models.WorkspaceOut, holds(full))
         await self.ok("put keeps the absent ones", owner, put(name="owner Inc"), models.WorkspaceOut, holds(full))
         cleared = {**full, "website": None, "description": None}
-        await self.ok("put clears a null", owner, put(name="owner Inc", website=None, description=None),
-                      models.WorkspaceOut, holds(cleared))
+        await self.ok(
+            "put clears a null",
+            owner,
+            put(name="owner Inc", website=None, description=None),
+            models.WorkspaceOut,
+            holds(cleared),
+        )
         await self.ok("get the same", owner, owner.workspaces("get_workspace"), models.WorkspaceOut, holds(cleared))
-        for name, fields in {"an empty name": {"name": ""}, "a long name": {"name": "n" * 256},
-                             "an unknown time zone": {"name": "x", "timezone": "Mars/Olympus"},
-                             "no e-mail": {"name": "x", "billing_email": "nobody"}}.items():
+        for name, fields in {
+            "an empty name": {"name": ""},
+            "a long name": {"name": "n" * 256},
+            "an unknown time zone": {"name": "x", "timezone": "Mars/Olympus"},
+            "no e-mail": {"name": "x", "billing_email": "nobody"},
+        }.items():
             await self.refused(f"put {name}", owner, put(**fields), 422, "VALIDATION_ERROR")
-        await self.refused("put as a worker", worker,
-                           worker.workspaces("update_workspace", models.WorkspaceIn(name="Mine")), 403, "FORBIDDEN")
+        await self.refused(
+            "put as a worker",
+            worker,
+            worker.workspaces("update_workspace", models.WorkspaceIn(name="Mine")),
+            403,
+            "FORBIDDEN",
+        )
         if OLD:
             return
         patch = lambda **fields: owner.workspaces("patch_workspace", models.WorkspacePatchIn(**fields))
-        await self.ok("patch one field", owner, patch(unit_system="imperial"), models.WorkspaceOut,
-                      holds({**cleared, "unit_system": "imperial"}))
-        await self.ok("patch clears a null", owner, patch(map_home=None), models.WorkspaceOut,
-                      holds({**cleared, "unit_system": "imperial", "map_home": None}))
+        await self.ok(
+            "patch one field",
+            owner,
+            patch(unit_system="imperial"),
+            models.WorkspaceOut,
+            holds({**cleared, "unit_system": "imperial"}),
+        )
+        await self.ok(
+            "patch clears a null",
+            owner,
+            patch(map_home=None),
+            models.WorkspaceOut,
+            holds({**cleared, "unit_system": "imperial", "map_home": None}),
+        )
         await self.ok("patch nothing", owner, patch(), models.WorkspaceOut)
         await self.refused("patch an unknown unit system", owner, patch(unit_system="cubits"), 422, "VALIDATION_ERROR")
-        await self.refused("patch as a worker", worker,
-                           worker.workspaces("patch_workspace", models.WorkspacePatchIn(name="Mine")), 403, "FORBIDDEN")
+        await self.refused(
+            "patch as a worker",
+            worker,
+            worker.workspaces("patch_workspace", models.WorkspacePatchIn(name="Mine")),
+            403,
+            "FORBIDDEN",
+        )
         await self.refused("what is not served", owner, owner.workspaces("available_web_workspaces"), 404, "NOT_FOUND")
 
     async def usage(self, owner, workspace_id):
         def shows(locations, actions, units):
-            return lambda it: same((it.location_events, it.action_deliveries, it.event_units, it.tier, it.tier_limit),
-                                   (locations, actions, units, "developer", 500000), "usage")
+            return lambda it: same(
+                (it.location_events, it.action_deliveries, it.event_units, it.tier, it.tier_limit),
+                (locations, actions, units, "developer", 500000),
+                "usage",
+            )
 
-        await self.ok("usage of nothing", owner, owner.workspaces("get_workspace_usage"), models.UsageResponse, shows(0, 0, 0))
+        await self.ok(
+            "usage of nothing", owner, owner.workspaces("get_workspace_usage"), models.UsageResponse, shows(0, 0, 0)
+        )
         now = self.local("clock", {"advance_seconds": 0})["now"]
-        records = [{"id": str(uuid.uuid4()), "workspace_id": workspace_id, "kind": kind, "count": count, "occurred_at": now}
-                   for kind, count in (("location_event", 7), ("action_delivery", 3))]
-        messages = [{"messageId": record["id"], "body": json.dumps(record), "eventSource": "aws:sqs"} for record in records]
+        records = [
+            {"id": str(uuid.uuid4()), "workspace_id": workspace_id, "kind": kind, "count": count, "occurred_at": now}
+            for kind, count in (("location_event", 7), ("action_delivery", 3))
+        ]
+        messages = [
+            {"messageId": record["id"], "body": json.dumps(record), "eventSource": "aws:sqs"} for record in records
+        ]
         try:
             self.local("invoke/usage-ingest", {"Records": messages})
             self.local("invoke/usage-aggregator", {"source": "aws.scheduler", "time": now})
@@ -372,48 +486,81 @@ class Drive:
         await self.ok("usage", owner, owner.workspaces("get_workspace_usage"), models.UsageResponse, shows(7, 3, 8.5))
 
     async def members(self, owner, worker, other):
-        await self.ok("list members", owner, owner.workspaces("list_workspace_members"), models.MemberListResponse,
-                      lambda it: same(([m.id for m in it.members], it.total, it.truncated),
-                                      ([owner.id, worker.id], 2, False), "the list"))
+        await self.ok(
+            "list members",
+            owner,
+            owner.workspaces("list_workspace_members"),
+            models.MemberListResponse,
+            lambda it: same(
+                ([m.id for m in it.members], it.total, it.truncated), ([owner.id, worker.id], 2, False), "the list"
+            ),
+        )
         role = lambda person, target, name: person.workspaces(
-            "update_member_role", target, models.UpdateMemberRoleIn(role=name))
+            "update_member_role", target, models.UpdateMemberRoleIn(role=name)
+        )
         action = models.MemberActionOut
         await self.ok("set the same role", owner, role(owner, worker.id, ROLE), action)
-        await self.ok("promote", owner, role(owner, worker.id, "owner"), action,
-                      lambda it: same((it.user_id, it.role), (worker.id, "owner"), "it"))
+        await self.ok(
+            "promote",
+            owner,
+            role(owner, worker.id, "owner"),
+            action,
+            lambda it: same((it.user_id, it.role), (worker.id, "owner"), "it"),
+        )
         await self.ok("demote", owner, role(owner, worker.id, ROLE), action, lambda it: same(it.role, ROLE, "role"))
         await self.refused("a demoted member's token", worker, worker.workspaces("get_workspace"), 401, "TOKEN_REVOKED")
         schema = models.RefreshTokenSchema(refresh_token=worker.refresh_token)
-        await self.refused("a demoted member's refresh token", worker, worker.auth("refresh_token", schema), 401, "TOKEN_REVOKED")
+        await self.refused(
+            "a demoted member's refresh token", worker, worker.auth("refresh_token", schema), 401, "TOKEN_REVOKED"
+        )
         await self.log_in(worker, worker.email)
         await self.refused("demote the last owner", owner, role(owner, owner.id, "member"), 400, "LAST_OWNER")
         await self.refused("an unknown role", owner, role(owner, worker.id, "emperor"), 400, "INVALID_ROLE")
         no_role = models.UpdateMemberRoleIn.model_construct()
-        await self.refused("no role", owner, owner.workspaces("update_member_role", worker.id, no_role),
-                           422, "VALIDATION_ERROR")
+        await self.refused(
+            "no role", owner, owner.workspaces("update_member_role", worker.id, no_role), 422, "VALIDATION_ERROR"
+        )
         await self.refused("a role, as a worker", worker, role(worker, owner.id, "member"), 403, "FORBIDDEN")
         await self.refused("a member of elsewhere", owner, role(owner, other.id, "member"), 404, "MEMBER_NOT_FOUND")
         remove = lambda person, target: person.workspaces("remove_member", target)
         await self.refused("remove no id", owner, remove(owner, "nobody"), 404, "MEMBER_NOT_FOUND")
         await self.refused("remove the last owner", owner, remove(owner, owner.id), 403, "LAST_OWNER")
         await self.refused("remove, as a worker", worker, remove(worker, owner.id), 403, "FORBIDDEN")
-        await self.ok("remove", owner, remove(owner, worker.id), action,
-                      lambda it: same((it.user_id, it.role), (worker.id, None), "it"))
+        await self.ok(
+            "remove",
+            owner,
+            remove(owner, worker.id),
+            action,
+            lambda it: same((it.user_id, it.role), (worker.id, None), "it"),
+        )
         await self.refused("a removed member's token", worker, worker.workspaces("get_workspace"), 401, "TOKEN_REVOKED")
         await self.log_in(worker, worker.email)
-        for call in ("get_workspace", "list_workspace_members", "get_workspace_usage", "list_invitations",
-                     "revoke_all_workspace_sessions"):
-            await self.refused(f"{call} without a workspace", worker, worker.workspaces(call), 404, "WORKSPACE_NOT_FOUND")
+        for call in (
+            "get_workspace",
+            "list_workspace_members",
+            "get_workspace_usage",
+            "list_invitations",
+            "revoke_all_workspace_sessions",
+        ):
+            await self.refused(
+                f"{call} without a workspace", worker, worker.workspaces(call), 404, "WORKSPACE_NOT_FOUND"
+            )
         again = await self.invite(owner, worker.email)
         nobody = self.person()
-        await self.refused("come back with a wrong password", nobody, self.accept(nobody, again, "not this one"),
-                           401, "INVALID_CREDENTIALS")
+        await self.refused(
+            "come back with a wrong password",
+            nobody,
+            self.accept(nobody, again, "not this one"),
+            401,
+            "INVALID_CREDENTIALS",
+        )
         await self.ok("come back", worker, self.accept(worker, again), dict)
         self.enter(worker)
 
     async def invitations(self, owner, worker, used, other):
         create = lambda person, **fields: person.workspaces(
-            "create_invitation", models.CreateInvitationIn.model_construct(**fields))
+            "create_invitation", models.CreateInvitationIn.model_construct(**fields)
+        )
         for what, email, role, code in (
             ("yourself", owner.email, "member", "SELF_INVITE"),
             ("a member", worker.email, "member", "ALREADY_MEMBER"),
@@ -423,49 +570,101 @@ class Drive:
         ):
             await self.refused(f"invite {what}", owner, create(owner, email=email, role=role), 400, code)
         await self.refused("invite without an e-mail", owner, create(owner, role="member"), 422, "VALIDATION_ERROR")
-        await self.refused("invite, as a worker", worker, create(worker, email="x@example.com", role="member"), 403, "FORBIDDEN")
+        await self.refused(
+            "invite, as a worker", worker, create(worker, email="x@example.com", role="member"), 403, "FORBIDDEN"
+        )
         await self.refused("list, as a worker", worker, worker.workspaces("list_invitations"), 403, "FORBIDDEN")
 
         first, _ = await self.invite(owner, self.email("first"))
         second, old_secret = await self.invite(owner, self.email("second"), "manager")
-        listed = lambda ids, total: lambda it: same(([i.id for i in it.invitations], it.total), (ids, total), "the list")
-        await self.ok("list invitations", owner, owner.workspaces("list_invitations"), models.InvitationListResponse,
-                      listed([second, first], 2))
-        await self.ok("resend", owner, owner.workspaces("resend_invitation", second), ISSUED,
-                      lambda it: same((it.email, it.role, it.id != second), (self.email("second"), "manager", True), "it"))
+        listed = lambda ids, total: (
+            lambda it: same(([i.id for i in it.invitations], it.total), (ids, total), "the list")
+        )
+        await self.ok(
+            "list invitations",
+            owner,
+            owner.workspaces("list_invitations"),
+            models.InvitationListResponse,
+            listed([second, first], 2),
+        )
+        await self.ok(
+            "resend",
+            owner,
+            owner.workspaces("resend_invitation", second),
+            ISSUED,
+            lambda it: same((it.email, it.role, it.id != second), (self.email("second"), "manager", True), "it"),
+        )
         third, secret = owner.last.json()["id"], self.secret(owner)
-        await self.refused("resend what was resent", owner, owner.workspaces("resend_invitation", second),
-                           400, "INVITATION_REVOKED")
+        await self.refused(
+            "resend what was resent", owner, owner.workspaces("resend_invitation", second), 400, "INVITATION_REVOKED"
+        )
         if not OLD:
             await self.pages(owner, third, first)
             await self.extend(owner, worker, first)
 
         nobody = self.person()
-        await self.refused("accept what was resent", nobody, self.accept(nobody, (second, old_secret)), 400, "INVITATION_REVOKED")
-        await self.refused("accept without a password", nobody, self.accept(nobody, (third, secret), None), 400, "PASSWORD_REQUIRED")
-        await self.refused("accept with a weak password", nobody, self.accept(nobody, (third, secret), "short"), 400, "WEAK_PASSWORD")
-        await self.refused("accept with a wrong token", nobody, self.accept(nobody, (third, old_secret)), 404, "INVITATION_NOT_FOUND")
-        await self.refused("accept with no id", nobody, self.accept(nobody, ("nothing", secret)), 404, "INVITATION_NOT_FOUND")
+        await self.refused(
+            "accept what was resent", nobody, self.accept(nobody, (second, old_secret)), 400, "INVITATION_REVOKED"
+        )
+        await self.refused(
+            "accept without a password", nobody, self.accept(nobody, (third, secret), None), 400, "PASSWORD_REQUIRED"
+        )
+        await self.refused(
+            "accept with a weak password", nobody, self.accept(nobody, (third, secret), "short"), 400, "WEAK_PASSWORD"
+        )
+        await self.refused(
+            "accept with a wrong token", nobody, self.accept(nobody, (third, old_secret)), 404, "INVITATION_NOT_FOUND"
+        )
+        await self.refused(
+            "accept with no id", nobody, self.accept(nobody, ("nothing", secret)), 404, "INVITATION_NOT_FOUND"
+        )
         bearer = {"Authorization": f"Bearer {other.api.configuration.access_token}"}
-        await self.refused("accept as somebody else", nobody, self.accept(nobody, (third, secret), _headers=bearer),
-                           409, "INVITE_EMAIL_MISMATCH")
-        await self.refused("accept what is used", nobody, self.accept(nobody, used, "another password"), 400, "INVITATION_USED")
-        await self.refused("accept without its token", nobody,
-                           nobody.auth("accept_invitation", models.AcceptInviteSchema.model_construct(invite_id=third)),
-                           422, "VALIDATION_ERROR")
+        await self.refused(
+            "accept as somebody else",
+            nobody,
+            self.accept(nobody, (third, secret), _headers=bearer),
+            409,
+            "INVITE_EMAIL_MISMATCH",
+        )
+        await self.refused(
+            "accept what is used", nobody, self.accept(nobody, used, "another password"), 400, "INVITATION_USED"
+        )
+        await self.refused(
+            "accept without its token",
+            nobody,
+            nobody.auth("accept_invitation", models.AcceptInviteSchema.model_construct(invite_id=third)),
+            422,
+            "VALIDATION_ERROR",
+        )
         await self.ok("accept again", nobody, self.accept(nobody, used), dict)
 
         cancel = lambda person, id: person.workspaces("cancel_invitation", id)
         await self.refused("cancel, as a worker", worker, cancel(worker, third), 403, "FORBIDDEN")
         await self.refused("cancel one of elsewhere", other, cancel(other, third), 404, "INVITATION_NOT_FOUND")
         await self.refused("cancel no id", owner, cancel(owner, "nothing"), 404, "INVITATION_NOT_FOUND")
-        await self.refused("resend an unknown id", owner, owner.workspaces("resend_invitation", str(uuid.uuid4())),
-                           404, "INVITATION_NOT_FOUND")
+        await self.refused(
+            "resend an unknown id",
+            owner,
+            owner.workspaces("resend_invitation", str(uuid.uuid4())),
+            404,
+            "INVITATION_NOT_FOUND",
+        )
         await self.refused("cancel a used one", owner, cancel(owner, used[0]), 400, "INVITATION_USED")
-        await self.ok("cancel", owner, cancel(owner, third), dict, lambda it: same((it["id"], it["status"]), (third, "revoked"), "it"))
+        await self.ok(
+            "cancel",
+            owner,
+            cancel(owner, third),
+            dict,
+            lambda it: same((it["id"], it["status"]), (third, "revoked"), "it"),
+        )
         await self.refused("cancel again", owner, cancel(owner, third), 400, "INVITATION_REVOKED")
-        await self.ok("list what is left", owner, owner.workspaces("list_invitations"), models.InvitationListResponse,
-                      listed([first], 1))
+        await self.ok(
+            "list what is left",
+            owner,
+            owner.workspaces("list_invitations"),
+            models.InvitationListResponse,
+            listed([first], 1),
+        )
 
     async def pages(self, owner, newest, oldest):
         """Both ways that 3.2.0 pages: its own layer sends `limit` and `offset` even beside `before`."""
@@ -476,28 +675,51 @@ class Drive:
         cursor = owner.last.json()["next_cursor"]
         await self.ok("the page behind it", owner, page(limit=1, offset=0, before=cursor), model, shows(oldest))
         await self.ok("the last page", owner, page(limit=1, offset=1), model, shows(oldest))
-        await self.ok("its own layer", owner, owner.client.workspaces.list_invitations(), model,
-                      lambda it: same((it.total, it.next_cursor), (2, None), "the list"))
+        await self.ok(
+            "its own layer",
+            owner,
+            owner.client.workspaces.list_invitations(),
+            model,
+            lambda it: same((it.total, it.next_cursor), (2, None), "the list"),
+        )
         await self.refused("a limit too high", owner, page(limit=101), 422, "VALIDATION_ERROR")
         await self.refused("a forged cursor", owner, page(before="forged"), 422, "VALIDATION_ERROR")
 
     async def extend(self, owner, worker, invitation):
         now = datetime.fromisoformat(self.local("clock", {"advance_seconds": 0})["now"].replace("Z", "+00:00"))
         extend = lambda person, id, **by: person.workspaces(
-            "extend_invitation", id, models.ExtendInvitationIn(expires_at=now + timedelta(**by)))
+            "extend_invitation", id, models.ExtendInvitationIn(expires_at=now + timedelta(**by))
+        )
         millisecond = (now + timedelta(days=30)).replace(microsecond=0)
-        await self.ok("extend", owner, extend(owner, invitation, days=30), models.InvitationOut,
-                      lambda it: same((it.id, it.expires_at.replace(microsecond=0)), (invitation, millisecond), "it"))
+        await self.ok(
+            "extend",
+            owner,
+            extend(owner, invitation, days=30),
+            models.InvitationOut,
+            lambda it: same((it.id, it.expires_at.replace(microsecond=0)), (invitation, millisecond), "it"),
+        )
         east = models.ExtendInvitationIn(expires_at=millisecond.astimezone(timezone(timedelta(hours=5, minutes=30))))
-        await self.ok("extend, in another zone", owner, owner.workspaces("extend_invitation", invitation, east),
-                      models.InvitationOut, lambda it: same(it.expires_at, millisecond, "expires_at"))
+        await self.ok(
+            "extend, in another zone",
+            owner,
+            owner.workspaces("extend_invitation", invitation, east),
+            models.InvitationOut,
+            lambda it: same(it.expires_at, millisecond, "expires_at"),
+        )
         await self.refused("extend into the past", owner, extend(owner, invitation, days=-1), 400, "INVALID_EXPIRY")
         await self.refused("extend too far", owner, extend(owner, invitation, days=91), 400, "INVALID_EXPIRY")
         no_time = models.ExtendInvitationIn.model_construct()
-        await self.refused("extend to nothing", owner, owner.workspaces("extend_invitation", invitation, no_time),
-                           422, "VALIDATION_ERROR")
+        await self.refused(
+            "extend to nothing",
+            owner,
+            owner.workspaces("extend_invitation", invitation, no_time),
+            422,
+            "VALIDATION_ERROR",
+        )
         await self.refused("extend, as a worker", worker, extend(worker, invitation, days=1), 403, "FORBIDDEN")
-        await self.refused("extend an unknown id", owner, extend(owner, str(uuid.uuid4()), days=1), 404, "INVITATION_NOT_FOUND")
+        await self.refused(
+            "extend an unknown id", owner, extend(owner, str(uuid.uuid4()), days=1), 404, "INVITATION_NOT_FOUND"
+        )
 
     async def limits(self):
         """The three limits that a client meets, each met by somebody who does nothing else."""
@@ -507,11 +729,15 @@ class Drive:
         last = busy.last.json()["id"]
         one_more = models.CreateInvitationIn(email=self.email("crowd10"))
         limited = lambda error, body: [error.headers[name] for name in ("RateLimit", "RateLimit-Policy")]
-        await self.refused("an eleventh invitation", busy, busy.workspaces("create_invitation", one_more), 429, "RATE_LIMITED", limited)
+        await self.refused(
+            "an eleventh invitation", busy, busy.workspaces("create_invitation", one_more), 429, "RATE_LIMITED", limited
+        )
         for number in range(10):
             await self.ok(f"resend {number}", busy, busy.workspaces("resend_invitation", last), ISSUED)
             last = busy.last.json()["id"]
-        await self.refused("an eleventh resend", busy, busy.workspaces("resend_invitation", last), 429, "RATE_LIMITED", limited)
+        await self.refused(
+            "an eleventh resend", busy, busy.workspaces("resend_invitation", last), 429, "RATE_LIMITED", limited
+        )
 
         nobody, guess = self.person(), models.LoginSchema(email=self.email("guessed"), password="a guess")
         for number in range(15):
@@ -521,10 +747,17 @@ class Drive:
     async def sessions(self, owner, worker, workspace_id):
         revoke = lambda person: person.workspaces("revoke_all_workspace_sessions")
         await self.refused("revoke all, as a worker", worker, revoke(worker), 403, "FORBIDDEN")
-        await self.ok("revoke all", owner, revoke(owner), models.RevokeAllSessionsOut,
-                      lambda it: same((it.members_affected, it.workspace_id), (2, workspace_id), "it"))
+        await self.ok(
+            "revoke all",
+            owner,
+            revoke(owner),
+            models.RevokeAllSessionsOut,
+            lambda it: same((it.members_affected, it.workspace_id), (2, workspace_id), "it"),
+        )
         for person in (owner, worker):
-            await self.refused(f"the token of {person.email}", person, person.workspaces("get_workspace"), 401, "TOKEN_REVOKED")
+            await self.refused(
+                f"the token of {person.email}", person, person.workspaces("get_workspace"), 401, "TOKEN_REVOKED"
+            )
         await self.log_in(owner, owner.email)
         await self.refused("revoke all again", owner, revoke(owner), 429, "RATE_LIMITED")
 
@@ -532,7 +765,9 @@ class Drive:
         await self.ok("logout", owner, owner.auth("logout"), model)
         await self.refused("the token after it", owner, owner.auth("get_current_user"), 401, "TOKEN_REVOKED")
         schema = models.RefreshTokenSchema(refresh_token=owner.refresh_token)
-        await self.refused("the refresh token after it", owner, owner.auth("refresh_token", schema), 401, "TOKEN_REVOKED")
+        await self.refused(
+            "the refresh token after it", owner, owner.auth("refresh_token", schema), 401, "TOKEN_REVOKED"
+        )
 
     async def a_week_later(self, other):
         await self.log_in(other, other.email)
@@ -544,7 +779,9 @@ class Drive:
         self.enter(other)
         nobody = self.person()
         await self.refused("accept too late", nobody, self.accept(nobody, invitation), 400, "INVITATION_EXPIRED")
-        await self.refused("resend too late", other, other.workspaces("resend_invitation", invitation[0]), 400, "INVITATION_EXPIRED")
+        await self.refused(
+            "resend too late", other, other.workspaces("resend_invitation", invitation[0]), 400, "INVITATION_EXPIRED"
+        )
         await self.ok("cancel an expired one", other, other.workspaces("cancel_invitation", invitation[0]), dict)
 
     async def run(self):

@@ -28,7 +28,7 @@ drive() {
   local log=$state/$1.log url=
   if ! has "$1"; then
     say "Installing spatialflow $1 into $state/$1 ..."
-    python3 -m venv --clear "$state/$1" || { say "Install Python's venv module (Debian: apt-get install python3-venv)."; return 1; }
+    python3 -m venv --clear "$state/$1" || { say "Python lacks venv (Debian: apt-get install python3-venv)."; return 1; }
     "$state/$1/bin/pip" install --quiet --disable-pip-version-check "spatialflow==$1" || return 1
   fi
   "$target/debug/local" --port 0 >"$log" 2>&1 &

@@ -184,10 +184,13 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
     let record: Option<EmailRecord> = email.map_or(Ok(None), |email| items.peek(&email))?;
     settle(async || {
         let now = app.now();
-        let (account, ()) = tokio::try_join!(
+        // Both end before either counts: a charge that is let go of half-way would be made again.
+        let (account, charged) = tokio::join!(
             Account::of(&app, record.as_ref()),
             charges.settle(&app.store, &items, now)
-        )?;
+        );
+        charged?;
+        let account = account?;
         let proven = account::verify(&app, &body.password, account.as_ref().map(|account| &account.user)).await?;
         match account {
             Some(account) if proven => account.sign_in(&app, now).await.map(Json),

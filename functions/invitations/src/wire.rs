@@ -73,9 +73,9 @@ impl PageIn {
     /// Parses `limit`, `offset` and `cursor` (or `before`, its other name), or tells every fault of them.
     pub(crate) fn parse(params: &Params) -> Result<Self, Error> {
         let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
-            text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
+            Params::whole(text).filter(|limit| (1..=PAGE_MAX).contains(limit))
         });
-        let offset = params.get("offset").map_or(Some(0), |text| text.parse().ok());
+        let offset = params.get("offset").map_or(Some(0), Params::whole);
         let cursor = params
             .get("cursor")
             .or_else(|| params.get("before"))

@@ -74,7 +74,7 @@ impl PageIn {
     /// Parses `limit` and `cursor`, or tells every fault of them.
     pub(crate) fn parse(params: &Params) -> Result<Self, Error> {
         let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
-            text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
+            Params::whole(text).filter(|limit| (1..=PAGE_MAX).contains(limit))
         });
         let cursor = params
             .get("cursor")

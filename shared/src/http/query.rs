@@ -20,6 +20,14 @@ impl Params {
     }
 }
 
+impl Params {
+    /// A whole number in decimal digits, without a sign.
+    #[must_use]
+    pub fn whole(text: &str) -> Option<usize> {
+        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
 
