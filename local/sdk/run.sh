@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Drives the local stack with two versions of the vendor's Python client: run.sh [VERSION...]. Needs `cargo build` first.
+# Drives the local stack with two versions of the vendor's Python client: run.sh [VERSION...]. After `cargo build`.
 # The clients lie in target/sdk. Each version gets a stack of its own, in memory, on a port of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,14 +21,16 @@ trap end EXIT
 trap 'exit 130' INT TERM
 
 # has VERSION: the client is installed whole.
-has() { "$state/$1/bin/python" -c 'import sys, spatialflow; sys.exit(spatialflow.__version__ != sys.argv[1])' "$1" 2>/dev/null; }
+has() {
+  "$state/$1/bin/python" -c 'import sys, spatialflow; sys.exit(spatialflow.__version__ != sys.argv[1])' "$1" 2>/dev/null
+}
 
 # drive VERSION
 drive() {
   local log=$state/$1.log url=
   if ! has "$1"; then
     say "Installing spatialflow $1 into $state/$1 ..."
-    python3 -m venv --clear "$state/$1" || { say "Python lacks venv (Debian: apt-get install python3-venv)."; return 1; }
+    python3 -m venv --clear "$state/$1" || { say "Python lacks venv (Debian: install python3-venv)."; return 1; }
     "$state/$1/bin/pip" install --quiet --disable-pip-version-check "spatialflow==$1" || return 1
   fi
   "$target/debug/local" --port 0 >"$log" 2>&1 &

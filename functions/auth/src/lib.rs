@@ -185,11 +185,11 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
     settle(async || {
         let now = app.now();
         // Both end before either counts: a charge that is let go of half-way would be made again.
-        let (account, charged) = tokio::join!(
+        let (account, settled) = tokio::join!(
             Account::of(&app, record.as_ref()),
             charges.settle(&app.store, &items, now)
         );
-        charged?;
+        settled?;
         let account = account?;
         let proven = account::verify(&app, &body.password, account.as_ref().map(|account| &account.user)).await?;
         match account {

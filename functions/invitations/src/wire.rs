@@ -55,8 +55,10 @@ pub(crate) struct ExpiryIn {
     pub(crate) expires_at: Time,
 }
 
+/// A time without an offset is UTC: SDK 3.2.0 sends one for a `datetime` without a time zone.
 fn parse_time(text: String) -> Result<Time, Invalid> {
-    Time::try_from(text).map_err(|InvalidTime| Invalid("must be an RFC 3339 time"))
+    let in_utc = format!("{text}Z");
+    Time::try_from(text).or_else(|_| Time::try_from(in_utc)).map_err(|InvalidTime| Invalid("must be an RFC 3339 time"))
 }
 
 /// The page that is asked for.

@@ -78,9 +78,8 @@ pub struct UserOut {
     /// Its e-mail address.
     #[schema(value_type = String, format = Email)]
     pub email: EmailAddress,
-    /// Its name.
-    #[schema(required = true, value_type = Option<String>)]
-    pub name: Option<Name>,
+    /// Its name; the local part of its e-mail for an account that gave none, as the SDKs need one.
+    pub name: String,
     /// `workspace_role`, or `member` without a workspace.
     pub role: Role,
     /// True once a mailed proof came back.
@@ -137,7 +136,7 @@ impl UserOut {
         Self {
             id: user.id,
             email: user.email.clone(),
-            name: user.name.clone(),
+            name: user.display_name().to_owned(),
             role: role.unwrap_or(Role::Member),
             email_verified: user.email_verified,
             selected_plan: workspace.map_or(Tier::Developer, |workspace| workspace.tier),

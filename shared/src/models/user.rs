@@ -172,6 +172,13 @@ impl Session {
 }
 
 impl User {
+    /// The name, or the local part of the e-mail where none was given.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        let local_part = || self.email.as_str().split('@').next().unwrap_or_default();
+        self.name.as_ref().map_or_else(local_part, Name::as_str)
+    }
+
     /// The sessions that a further login must end: the expired, and the oldest beyond the limit.
     #[must_use]
     pub fn sessions_to_evict(&self, now: Time) -> Vec<SessionId> {

@@ -581,3 +581,27 @@ async fn an_invitation_ends_with_its_inviters_right_to_send_it() {
         .refused(400, "INVITATION_REVOKED");
     assert_eq!(owner.members().await.body["total"], 4);
 }
+
+#[tokio::test]
+async fn a_right_that_comes_back_revives_no_invitation() {
+    let world = World::new().await;
+    let owner = world.owner("ann").await;
+    let demoted = world.joins(&owner, "max", "manager").await;
+    let mut removed = world.joins(&owner, "zoe", "owner").await;
+    let by_demoted = demoted.invite("bob@example.com", "member").await.expect(201);
+    let by_removed = removed.invite("cid@example.com", "member").await.expect(201);
+    owner.change_role(&demoted.id, "member").await.expect(200);
+    owner.change_role(&demoted.id, "owner").await.expect(200);
+    owner.remove(&removed.id).await.expect(200);
+    world.pass(1);
+    let back = owner.invite(&removed.email, "owner").await.expect(201);
+    removed.log_in().await;
+    removed.accept(&back, json!({})).await.expect(200);
+    let stranger = world.stranger("somebody");
+    for issued in [&by_demoted, &by_removed] {
+        let refused = stranger.accept(issued, json!({"password": PASSWORD})).await;
+        refused.refused(400, "INVITATION_REVOKED");
+    }
+    let fresh = removed.invite("cid@example.com", "member").await.expect(201);
+    stranger.accept(&fresh, json!({"password": PASSWORD})).await.expect(200);
+}
