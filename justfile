@@ -17,6 +17,27 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# Drives the local stack with the vendor's Python clients (needs python3).
+sdk:
+    cargo build
+    bash local/sdk/run.sh
+
+# Checks template.yaml: sam validate, cfn-lint, checkov.
+sam-check:
+    bash local/sam/check.sh
+
+# Builds every function as it is deployed, and says what each weighs.
+sam-build:
+    bash local/sam/build.sh
+
+# Invokes every event of events/ in Lambda's container, against the real DynamoDB Local.
+sam-invoke:
+    bash local/sam/invoke-all.sh
+
+# Serves the API from Lambda's containers until Ctrl-C.
+sam:
+    bash local/sam/start-api.sh
+
 # Writes docs/openapi.json from the code.
 openapi:
     cargo run -q -- openapi > docs/openapi.json

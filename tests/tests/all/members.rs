@@ -514,7 +514,7 @@ async fn a_removed_member_is_out_at_once_and_may_come_back() {
     );
     assert!(removed.body["message"].is_string());
     is_out(&bob).await;
-    assert_eq!(ids(&owner.members().await), [owner.id.clone()]);
+    assert_eq!(ids(&owner.members().await), std::slice::from_ref(&owner.id));
     assert_eq!(owner.members().await.body["total"], 1);
     owner.remove(&bob.id).await.refused(404, "MEMBER_NOT_FOUND");
 
