@@ -1,9 +1,13 @@
 //! The Lambda runtime: the only place that knows it.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
+use tower::util::BoxCloneService;
 
 use crate::app::{App, Needs};
 use crate::clock::Clock;
@@ -29,38 +33,13 @@ pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
 
 /// The router as a service over Lambda's HTTP events.
 #[must_use]
-pub fn service(router: Router) -> impl LambdaService {
-    tower::service_fn(move |event: lambda_http::Request| {
+pub fn service(router: Router) -> BoxCloneService<lambda_http::Request, Response, Infallible> {
+    BoxCloneService::new(tower::service_fn(move |event: lambda_http::Request| {
         let gateway = gateway(&event);
         let mut request: Request = event.map(|body| axum::body::Body::from(body.to_vec()));
         request.extensions_mut().insert(gateway);
         tower::ServiceExt::oneshot(router.clone(), request)
-    })
-}
-
-/// A service that `lambda_http` can run.
-pub trait LambdaService:
-    tower::Service<
-        lambda_http::Request,
-        Response = axum::response::Response,
-        Error = std::convert::Infallible,
-        Future: Future<Output = Result<axum::response::Response, std::convert::Infallible>> + Send + 'static,
-    > + Clone
-    + Send
-    + 'static
-{
-}
-
-impl<S> LambdaService for S where
-    S: tower::Service<
-            lambda_http::Request,
-            Response = axum::response::Response,
-            Error = std::convert::Infallible,
-            Future: Future<Output = Result<axum::response::Response, std::convert::Infallible>> + Send + 'static,
-        > + Clone
-        + Send
-        + 'static
-{
+    }))
 }
 
 /// What API Gateway says of a request. Nothing of it comes from a header.

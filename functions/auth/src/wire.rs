@@ -2,6 +2,7 @@
 
 use deserr::Deserr;
 use serde::Serialize;
+use shared::Error;
 use shared::clock::Time;
 use shared::http::body::Faults;
 use shared::http::wire::{UserOut, WorkspaceOut};
@@ -11,7 +12,6 @@ use shared::models::role::Role;
 use shared::models::text::{Invalid, Name};
 use shared::secret::Secret;
 use shared::store::invitation::InvitationContext;
-use shared::Error;
 use utoipa::ToSchema;
 
 /// A new account.

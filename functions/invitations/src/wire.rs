@@ -58,7 +58,9 @@ pub(crate) struct ExpiryIn {
 /// A time without an offset is UTC: SDK 3.2.0 sends one for a `datetime` without a time zone.
 fn parse_time(text: String) -> Result<Time, Invalid> {
     let in_utc = format!("{text}Z");
-    Time::try_from(text).or_else(|_| Time::try_from(in_utc)).map_err(|InvalidTime| Invalid("must be an RFC 3339 time"))
+    Time::try_from(text)
+        .or_else(|_| Time::try_from(in_utc))
+        .map_err(|InvalidTime| Invalid("must be an RFC 3339 time"))
 }
 
 /// The page that is asked for.

@@ -24,7 +24,9 @@ impl Params {
     /// A whole number in decimal digits, without a sign.
     #[must_use]
     pub fn whole(text: &str) -> Option<usize> {
-        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+        text.parse()
+            .ok()
+            .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
     }
 }
 

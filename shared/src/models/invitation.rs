@@ -199,7 +199,10 @@ pub struct InviteFacts<'a> {
 
 /// Whether `email` may be invited as `role`.
 pub fn may_invite(facts: InviteFacts<'_>, email: &EmailAddress) -> Result<(), Error> {
-    if facts.replaced_role.is_some_and(|role| !facts.inviter_role.may_invite(role)) {
+    if facts
+        .replaced_role
+        .is_some_and(|role| !facts.inviter_role.may_invite(role))
+    {
         return Err(Error::Forbidden);
     }
     if email == facts.inviter {

@@ -21,7 +21,9 @@ impl Name {
         let text = text.trim();
         match text.chars().count() {
             1..=255 if !text.chars().any(hides) && text.chars().any(shows) => Ok(Self(text.to_owned())),
-            _ => Err(Invalid("must have 1 to 255 visible characters and no control characters")),
+            _ => Err(Invalid(
+                "must have 1 to 255 visible characters and no control characters",
+            )),
         }
     }
 

@@ -96,7 +96,11 @@ impl Membership {
     /// inviter lost it stays dead, though they may have it again.
     #[must_use]
     pub fn could_invite_since(&self, role: Role, sent_at: Time) -> bool {
-        let lost_at = if role == Role::Owner { self.lost_owner_at } else { self.lost_manager_at };
+        let lost_at = if role == Role::Owner {
+            self.lost_owner_at
+        } else {
+            self.lost_manager_at
+        };
         self.role.may_invite(role) && self.joined_at <= sent_at && lost_at.is_none_or(|lost_at| lost_at < sent_at)
     }
 }
@@ -227,7 +231,10 @@ mod tests {
         let at = Time::from_millis;
         let mut inviter = Membership::new(WorkspaceId::from_bytes([1; 16]), Role::Owner, at(10), 0);
         assert!(inviter.could_invite_since(Role::Owner, at(10)));
-        assert!(!inviter.could_invite_since(Role::Member, at(9)), "sent before they joined again");
+        assert!(
+            !inviter.could_invite_since(Role::Member, at(9)),
+            "sent before they joined again"
+        );
         inviter.lost_owner_at = Some(at(20));
         assert!(!inviter.could_invite_since(Role::Owner, at(15)));
         assert!(inviter.could_invite_since(Role::Owner, at(21)));

@@ -3,13 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::write::UpdateError;
-use super::{Key, Store, Write, Writes, keys, workspace};
+use super::{Key, Store, Write, keys};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{SessionId, UserId, WorkspaceId};
 use crate::models::email::EmailAddress;
 use crate::models::user::{Membership, SESSIONS_MAX, Session, User};
-use crate::models::workspace::Workspace;
 
 /// Who an e-mail address belongs to. It moves in one transaction with the user's item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,14 +66,6 @@ pub(super) fn email_unseat(email: &EmailAddress, workspace: WorkspaceId) -> Writ
 }
 
 impl Store {
-    /// Makes an account with its own workspace. [`Error::Stale`] when the e-mail or the slug was taken meanwhile.
-    pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
-        let writes = Writes::new()
-            .all(account_create(user, 0))
-            .all(workspace::workspace_create(user, workspace));
-        self.commit(writes).await
-    }
-
     /// Reads an account.
     pub async fn account(&self, id: UserId) -> Result<Option<User>, Error> {
         let key = Key::user(id);

@@ -60,7 +60,10 @@ impl Position {
 pub fn seal(workspace: &Workspace, list: List, position: Position) -> Result<String, Error> {
     let key = DerivedKey::from_base64url(&workspace.cursor_key)
         .ok_or_else(|| Error::Internal("a workspace's cursor key is none".to_owned()))?;
-    let sealed: Vec<u8> = tag(&key, list, position).into_iter().chain(position.to_bytes()).collect();
+    let sealed: Vec<u8> = tag(&key, list, position)
+        .into_iter()
+        .chain(position.to_bytes())
+        .collect();
     Ok(URL_SAFE_NO_PAD.encode(sealed))
 }
 

@@ -345,8 +345,14 @@ impl Store {
         let invitation = &context.invited.invitation;
         let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch);
         let user = accepting.user;
-        let [pending_end, guard_end, invitation_end] =
-            ended(workspace.id, invitation.id, &invitation.email, Status::Accepted, Some(user.id), now);
+        let [pending_end, guard_end, invitation_end] = ended(
+            workspace.id,
+            invitation.id,
+            &invitation.email,
+            Status::Accepted,
+            Some(user.id),
+            now,
+        );
         let pending_end = pending_end
             .when("#expires_at = :expires_at")
             .bind(":expires_at", pending.expires_at);
@@ -360,11 +366,8 @@ impl Store {
         .bind(":minus", -1)
         .bind(":owners", owners)
         .bind(":epoch", workspace.epoch);
-        let inviter_still_may = Write::check(
-            Key::user(inviter.id),
-            "#membership = :membership",
-        )
-        .bind(":membership", &inviter.membership);
+        let inviter_still_may =
+            Write::check(Key::user(inviter.id), "#membership = :membership").bind(":membership", &inviter.membership);
         let seated = accepting.writes(&membership, context.email.as_ref(), now);
         let writes = Writes::new()
             .and(pending_end)
@@ -493,7 +496,15 @@ fn ended(
 }
 
 fn sibling_ended(guard: &Guard, email: &EmailAddress, now: Time) -> Vec<Write> {
-    let mut writes = ended(guard.workspace_id, guard.invitation_id, email, Status::Revoked, None, now).to_vec();
+    let mut writes = ended(
+        guard.workspace_id,
+        guard.invitation_id,
+        email,
+        Status::Revoked,
+        None,
+        now,
+    )
+    .to_vec();
     writes.push(fewer_pending(guard.workspace_id, 1));
     writes
 }

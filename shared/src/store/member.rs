@@ -66,8 +66,7 @@ impl Store {
     ) -> Result<MemberPage, Error> {
         let workspace = tenant.workspace_id();
         let partition = workspace_partition(workspace);
-        let mut start =
-            position.map(|after| key_item(&Key::member(workspace, after.at, UserId::from_bytes(after.id))));
+        let mut start = position.map(|after| key_item(&Key::member(workspace, after.at, UserId::from_bytes(after.id))));
         let mut members: Vec<Member> = Vec::new();
         loop {
             let wanted = limit + 1 - members.len();

