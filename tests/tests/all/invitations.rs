@@ -1030,3 +1030,24 @@ async fn without_a_workspace_there_are_no_invitations() {
         .await
         .refused(404, "WORKSPACE_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn an_expiry_is_an_instant_however_it_is_written() {
+    let world = World::new().await;
+    let owner = world.owner("ann").await;
+    let issued = owner.invite("bob@example.com", "member").await.expect(201);
+    let until = ahead(&world, 20 * 24 * HOUR);
+    let date = &until[..10];
+    let bare = until.trim_end_matches('Z');
+    for (written, meant) in [
+        (bare.to_owned(), until.clone()),
+        (format!("{date}T23:30:00-00:30"), {
+            let midnight: Time = format!("{date}T23:30:00Z").parse().unwrap();
+            midnight.plus(Duration::from_secs(1800)).to_string()
+        }),
+        (format!("{date}T02:00:00.5+02:00"), format!("{date}T00:00:00.500Z")),
+    ] {
+        let extended = owner.extend(&issued.id(), &written).await.expect(200);
+        assert_eq!(extended.body["expires_at"], meant, "{written}");
+    }
+}
