@@ -65,8 +65,6 @@ pub struct InvitationContext {
     pub accepted_by: Option<User>,
     /// Whose the e-mail is.
     pub email: Option<EmailRecord>,
-    /// Whether this is still the e-mail's pending invitation to its workspace.
-    pub guarded: bool,
     /// The e-mail's pending invitations to other workspaces, as many as end with this one.
     pub siblings: Vec<Guard>,
 }
@@ -81,10 +79,6 @@ impl InvitationContext {
             .email
             .as_ref()
             .is_some_and(|email| email.invite_epoch > invitation.invite_epoch);
-        if joined_since && !self.guarded {
-            // It ended between the reads; read together, its end tells how.
-            return Err(Error::Stale);
-        }
         let (Some(workspace), Some(inviter), false) = (&self.workspace, &self.inviter, joined_since) else {
             return Err(Error::InvitationRevoked);
         };
@@ -132,14 +126,14 @@ impl Store {
         self.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
+    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side. [`Error::Stale`]
+    /// when it ended meanwhile.
     pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
         let pending = Key::pending(invitation.workspace_id, invitation.id);
         let workspace = Key::workspace(invitation.workspace_id);
         let inviter = Key::user(invitation.invited_by);
         let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
-        let guard = Key::guard(&invitation.email, invitation.workspace_id);
-        let keys = [&pending, &workspace, &inviter, &guard]
+        let keys = [&pending, &workspace, &inviter]
             .into_iter()
             .chain(&accepted_by)
             .cloned()
@@ -151,9 +145,7 @@ impl Store {
             .take(SIBLINGS_MAX)
             .collect();
         let mut items = items;
-        let guard: Option<Guard> = items.take(&guard)?;
-        Ok(InvitationContext {
-            guarded: guard.is_some_and(|guard| guard.invitation_id == invitation.id),
+        let context = InvitationContext {
             workspace: items.take(&workspace)?,
             inviter: items.peek(&inviter)?,
             accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
@@ -163,7 +155,16 @@ impl Store {
                 pending: items.take(&pending)?,
                 invitation,
             },
-        })
+        };
+        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
+        // a read after them tells.
+        let id = context.invited.invitation.id;
+        let is_dead =
+            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
+        if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
+            return Err(Error::Stale);
+        }
+        Ok(context)
     }
 
     /// The e-mail's record and its guards, a bounded number of them.

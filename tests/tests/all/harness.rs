@@ -248,8 +248,11 @@ pub struct Person<'w> {
 impl Person<'_> {
     pub fn take_tokens(&mut self, answer: &Answer) {
         self.access = Some(answer.body["access_token"].as_str().unwrap().to_owned());
-        self.refresh = answer.body["refresh_token"].as_str().unwrap().to_owned();
-        self.id = answer.body["user"]["id"].as_str().unwrap().to_owned();
+        answer.body["refresh_token"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.refresh);
+        answer.body["user"]["id"].as_str().unwrap().clone_into(&mut self.id);
     }
 
     pub async fn log_in(&mut self) {

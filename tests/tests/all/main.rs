@@ -2,8 +2,10 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test's helpers end the test, as the test itself does"
 )]
+#![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
 mod harness;
 mod invariants;

@@ -93,7 +93,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A life in which all that is secret comes up, and much goes wrong: the secrets, and every answer that must hold none.
-async fn life<'w>(world: &'w World, secrets: &mut Secrets) -> Vec<Answer> {
+async fn life(world: &World, secrets: &mut Secrets) -> Vec<Answer> {
     let mut answers = Vec::new();
     for source in [&world.app.config.signing_secret, &world.app.config.invitation_secret] {
         let Some(SecretSource::Value(seed)) = source else {
@@ -265,7 +265,7 @@ async fn a_life_leaves_no_secret_behind() {
 
     let table = invariants::read(&world).await;
     invariants::hold(&table);
-    let text = Value::from_iter(table.values().cloned()).to_string();
+    let text = table.values().cloned().collect::<Value>().to_string();
     secrets.are_not_in("the table", &text);
 
     // Hashes may stand in the table; in a log they are secrets too.
