@@ -32,8 +32,7 @@ logical() {
 
 invoke() {
   echo "== $1" >>"$log"
-  sam local invoke "$(logical "$1")" --event - --env-vars "$here/env-vars.json" --skip-pull-image \
-    --add-host host.docker.internal:host-gateway 2>>"$log" | tail -1
+  sam local invoke "$(logical "$1")" --event - "${sam_local[@]}" 2>>"$log" | tail -1
 }
 
 play invoke || fail "The functions' own words: $log"

@@ -28,8 +28,7 @@ trap 'exit 0' INT TERM
 "$here/aws.sh" up
 . "$here/common.sh" # docker.sh may have started an engine
 
-sam local start-api --port "$api_port" --env-vars "$here/env-vars.json" --skip-pull-image \
-  --add-host host.docker.internal:host-gateway --warm-containers EAGER >"$log" 2>&1 </dev/null &
+sam local start-api --port "$api_port" --warm-containers EAGER "${sam_local[@]}" >"$log" 2>&1 </dev/null &
 echo $! >"$state/start-api.pid"
 await 120 "sam local start-api (its log: $log)" curl -s "$url/.well-known/jwks.json"
 

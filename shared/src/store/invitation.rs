@@ -126,8 +126,8 @@ impl Store {
         self.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side. [`Error::Stale`]
-    /// when it ended meanwhile.
+    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
+    /// [`Error::Stale`] when it ended meanwhile.
     pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
         let pending = Key::pending(invitation.workspace_id, invitation.id);
         let workspace = Key::workspace(invitation.workspace_id);
