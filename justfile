@@ -11,6 +11,11 @@ run *ARGS:
 test:
     cargo test --workspace
 
+# Runs the tests against the real DynamoDB Local (needs Java 17 and Maven, or Docker).
+test-dynamodb-local:
+    bash local/sam/engine.sh up
+    TEST_DYNAMODB_ENDPOINT=http://127.0.0.1:8124 cargo test -p tests; status=$?; bash local/sam/engine.sh down; exit $status
+
 # Formats, lints and documents, as CI does.
 check:
     cargo fmt --all --check
