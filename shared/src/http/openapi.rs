@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ::http::StatusCode;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -95,7 +96,7 @@ fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = C
     for (status, codes) in by_status {
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
         let response = ResponseBuilder::new()
-            .description(names.join(", "))
+            .description(reason(status))
             .content(
                 "application/problem+json",
                 ContentBuilder::new()
@@ -109,6 +110,14 @@ fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = C
             .responses
             .insert(status.to_string(), response.into());
     }
+}
+
+/// A status in words.
+fn reason(status: u16) -> &'static str {
+    StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
 }
 
 /// One error of every kind, for the documents and tests that list them.
