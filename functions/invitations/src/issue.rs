@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::wire::{InvitationIssuedOut, InvitationOut};
 
-/// When `mail-retry` may take a mail over: once the function that made it has ended for certain.
+/// When a mail whose fate is unknown counts as due: once the function that made it has ended for certain.
 const MAIL_DUE_AFTER: Duration = Duration::from_secs(60);
 
 /// A new invitation, and its link.

@@ -59,7 +59,6 @@ impl Passwords {
 
     /// Whether `password` is the one of `hash`. Without a hash it takes as long, and the answer is no.
     pub async fn verify(&self, password: &Secret, hash: Option<&PasswordHash>) -> Result<bool, Error> {
-        // No password is longer, and no verification of one is worth its time.
         let password = password.clone();
         let known = hash.is_some();
         let hash = hash.map_or_else(|| NOBODY.to_owned(), |hash| hash.0.clone());
@@ -110,6 +109,20 @@ mod tests {
                 .unwrap()
         );
         assert!(!passwords.verify(&Secret::new("password123"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobodys_hash_is_refused_for_its_password_alone() {
+        // Refused for anything else it would be refused at once, and the time would tell who has an account.
+        let parsed = Phc::new(NOBODY).unwrap();
+        let refused = argon2id()
+            .unwrap()
+            .verify_password(b"password123", &parsed)
+            .unwrap_err();
+        assert_eq!(refused, argon2::password_hash::Error::PasswordInvalid);
+        let somebodys = Passwords::default().hash(&Secret::new("password123")).await.unwrap();
+        let cost = |hash: &Phc| Params::try_from(hash).unwrap();
+        assert_eq!(cost(&parsed), cost(&Phc::new(&somebodys.0).unwrap()));
     }
 
     #[test]

@@ -7,13 +7,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
+use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, ValueKind, ValuePointerRef};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::BODY_BYTES_MAX;
 use crate::error::{Error, Fault};
 use crate::models::text::Invalid;
-use crate::models::workspace::Change;
 
 /// Reads the body, which may have at most 64 KiB, before anything else looks at the request.
 pub(super) async fn limit(request: Request, next: Next) -> Response {
@@ -143,54 +142,6 @@ impl MergeWithError<Invalid> for Faults {
     }
 }
 
-/// A field that may be absent, null, or a value; the three mean different things in an update.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Patch<T> {
-    /// The field is not there.
-    #[default]
-    Absent,
-    /// The field is null.
-    Null,
-    /// The field has a value.
-    Value(T),
-}
-
-impl<T: Deserr<Faults>> Deserr<Faults> for Patch<T> {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        match value {
-            Value::Null => Ok(Self::Null),
-            value => T::deserialize_from_value(value, location).map(Self::Value),
-        }
-    }
-}
-
-impl<T> Patch<T> {
-    /// The change of `field` that this means; a value that does not fit is added to `faults`.
-    pub fn try_map<U>(
-        self,
-        field: &'static str,
-        parse: impl FnOnce(T) -> Result<U, Invalid>,
-        faults: &mut Vec<Fault>,
-    ) -> Change<U> {
-        let value = match self {
-            Self::Absent => return Change::Keep,
-            Self::Null => return Change::Clear,
-            Self::Value(value) => value,
-        };
-        match parse(value) {
-            Ok(value) => Change::Set(value),
-            Err(Invalid(msg)) => {
-                faults.push(Fault {
-                    kind: "value_error".into(),
-                    loc: vec!["body".into(), field.into()],
-                    msg: msg.to_owned(),
-                });
-                Change::Keep
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +155,7 @@ mod tests {
         name: Name,
         email: String,
         #[deserr(default)]
-        note: Patch<String>,
+        note: Option<String>,
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "deserr hands over the value")]
@@ -224,14 +175,6 @@ mod tests {
         let mut at: Vec<_> = faults.iter().map(|fault| fault.loc.join(".")).collect();
         at.sort();
         assert_eq!(at, ["body.email", "body.name", "body.note"]);
-    }
-
-    #[test]
-    fn absent_null_and_value_are_three_things() {
-        let note = |body| parse(body).unwrap().note;
-        assert_eq!(note(r#"{"name":"a","email":"b"}"#), Patch::Absent);
-        assert_eq!(note(r#"{"name":"a","email":"b","note":null}"#), Patch::Null);
-        assert_eq!(note(r#"{"name":"a","email":"b","note":"c"}"#), Patch::Value("c".into()));
     }
 
     #[test]

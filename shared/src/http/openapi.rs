@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::http::StatusCode;
 use utoipa::openapi::extensions::ExtensionsBuilder;
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
@@ -163,19 +163,4 @@ pub fn every_error() -> Vec<Error> {
         Error::Unavailable(String::new()),
         Error::Internal(String::new()),
     ]
-}
-
-/// The method's name in lower case, as the tables of errors write it.
-#[must_use]
-pub fn method_name(method: &HttpMethod) -> &'static str {
-    match method {
-        HttpMethod::Get => "get",
-        HttpMethod::Put => "put",
-        HttpMethod::Post => "post",
-        HttpMethod::Patch => "patch",
-        HttpMethod::Delete => "delete",
-        HttpMethod::Options => "options",
-        HttpMethod::Head => "head",
-        HttpMethod::Trace => "trace",
-    }
 }

@@ -187,7 +187,7 @@ fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
         },
         _ => MailError {
             retryable: true,
-            reason: "The mail service did not take the mail; it will be sent later.",
+            reason: "The mail service did not take the mail.",
         },
     }
 }
