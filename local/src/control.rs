@@ -10,12 +10,9 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use shared::App;
+use shared::{App, event::EventError};
 
-use crate::{
-    functions::{self, FUNCTIONS},
-    invoke,
-};
+use crate::functions;
 
 /// Lambda's own limit of an event.
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -50,21 +47,24 @@ async fn clock(State(app): State<App>, body: Bytes) -> Response {
 }
 
 async fn invoke(State(app): State<App>, Path(name): Path<String>, event: Bytes) -> Response {
-    let Some(function) = functions::named(&name) else {
-        let names = FUNCTIONS.map(|function| function.name).join(", ");
-        return refusal(
+    match functions::call(app, &name, &event).await {
+        None => refusal(
             StatusCode::NOT_FOUND,
-            &format!("There is no such function. There are: {names}."),
-        );
-    };
-    let service = shared::lambda::service((function.router)(app));
-    match invoke::http(service, &event).await {
-        Ok(answer) => (
+            &format!(
+                "There is no such function. There are: {}.",
+                functions::names().join(", ")
+            ),
+        ),
+        Some(Ok(answer)) => (
             [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")],
             answer,
         )
             .into_response(),
-        Err(malformed) => refusal(StatusCode::BAD_REQUEST, &malformed.to_string()),
+        Some(Err(EventError::Malformed(fault))) => refusal(StatusCode::BAD_REQUEST, &fault),
+        // As Lambda tells of a function that failed.
+        Some(Err(EventError::Failed(error))) => {
+            refusal(StatusCode::BAD_GATEWAY, &format!("the function failed: {error}"))
+        }
     }
 }
 

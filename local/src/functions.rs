@@ -1,8 +1,17 @@
 //! The functions, one line each: what the stack serves, describes and invokes.
 
+use std::time::Duration;
+
 use axum::Router;
-use shared::{App, http::openapi::Errors};
+use futures::future::BoxFuture;
+use shared::{
+    App,
+    event::{self, Deadline, EventError},
+    http::openapi::Errors,
+};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::invoke;
 
 /// A function that answers HTTP requests.
 pub(crate) struct Function {
@@ -30,10 +39,59 @@ macro_rules! functions {
 /// Every function that answers HTTP requests.
 pub(crate) const FUNCTIONS: [Function; 6] = functions![auth, invitations, members, sessions, usage, workspaces];
 
-/// The function of this name.
-pub(crate) fn named(name: &str) -> Option<&'static Function> {
+/// The HTTP function of this name.
+fn named(name: &str) -> Option<&'static Function> {
     const { &FUNCTIONS }.iter().find(|function| function.name == name)
 }
+
+/// A function that a trigger calls: a queue, a schedule, an event bus.
+pub(crate) struct Triggered {
+    /// Its name, which its crate, its binary and the template's function share.
+    pub(crate) name: &'static str,
+    /// Calls it with a raw event.
+    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Result<Vec<u8>, EventError>>,
+}
+
+macro_rules! triggered {
+    ($($name:literal $library:ident),*) => {
+        [$(Triggered {
+            name: $name,
+            call: |app, event, deadline| Box::pin(event::call($library::handle, app, event, deadline)),
+        }),*]
+    };
+}
+
+/// Every function that a trigger calls.
+pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
+    "mail-events" mail_events,
+    "mail-retry" mail_retry,
+    "usage-aggregator" usage_aggregator,
+    "usage-ingest" usage_ingest
+];
+
+/// Calls the function of this name as Lambda does; none when there is no such function.
+pub(crate) async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
+    if let Some(function) = named(name) {
+        let service = shared::lambda::service((function.router)(app));
+        let answer = invoke::http(service, event).await;
+        return Some(answer.map_err(|malformed| EventError::Malformed(malformed.to_string())));
+    }
+    let function = const { &TRIGGERED }.iter().find(|function| function.name == name)?;
+    Some((function.call)(app, event, Deadline::after(CALL_MAX)).await)
+}
+
+/// The names of all functions.
+pub(crate) fn names() -> Vec<&'static str> {
+    let triggered = TRIGGERED.map(|function| function.name);
+    FUNCTIONS
+        .map(|function| function.name)
+        .into_iter()
+        .chain(triggered)
+        .collect()
+}
+
+/// How long a call by a trigger may take: what the template gives the longest of them.
+const CALL_MAX: Duration = Duration::from_secs(900);
 
 /// The routes of all functions as one.
 pub(crate) fn routes() -> OpenApiRouter<App> {

@@ -1,17 +1,24 @@
 //! The Lambda runtime: the only place that knows it.
 
 use std::convert::Infallible;
+use std::future::Future;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
+use lambda_runtime::{Context, LambdaEvent};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tower::util::BoxCloneService;
 
 use crate::app::{App, Needs};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::config::Config;
+use crate::error::Error;
+use crate::event::{self, Deadline};
 use crate::http::gateway::Gateway;
 
 /// What a function's `main` ends with.
@@ -20,6 +27,35 @@ pub type Ended = Result<(), lambda_http::Error>;
 /// Runs an HTTP function: reads the environment, builds the app, warms up, serves. A fault of the environment ends the
 /// cold start with one line that names it.
 pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
+    let app = cold_start(needs).await?;
+    lambda_http::run(service(router(app))).await
+}
+
+/// Runs a function that a trigger calls. A call that fails is told to whoever called, who calls again: the trigger's
+/// own retries and its dead-letter queue are the way on.
+pub async fn serve_events<E, A, F>(needs: Needs, handle: fn(App, E, Deadline) -> F) -> Ended
+where
+    E: DeserializeOwned,
+    A: Serialize,
+    F: Future<Output = Result<A, Error>>,
+{
+    let app = cold_start(needs).await?;
+    lambda_runtime::run(lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
+        let deadline = deadline(&call.context, app.now());
+        let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
+        let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
+        Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
+    }))
+    .await
+}
+
+/// When Lambda ends a call.
+fn deadline(context: &Context, now: Time) -> Deadline {
+    let end = Time::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+    Deadline::after(end.since(now))
+}
+
+async fn cold_start(needs: Needs) -> Result<App, lambda_http::Error> {
     init_logs();
     let config = Config::from_env().inspect_err(|error| tracing::error!(%error, "cold start ended"))?;
     let app = App::start(config, Clock::system(), needs, None)
@@ -28,7 +64,7 @@ pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
     if let Err(error) = app.warm().await {
         tracing::warn!(%error, "warm-up failed; the first request tries again");
     }
-    lambda_http::run(service(router(app))).await
+    Ok(app)
 }
 
 /// The router as a service over Lambda's HTTP events.

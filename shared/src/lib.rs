@@ -1,8 +1,8 @@
 //! What every function of Workspaces stands on.
 //!
 //! `models` holds pure rules and knows neither axum nor AWS; `store` and `mailer` alone call AWS services; `http`
-//! turns requests into handlers' arguments and errors into answers; `auth` proves who may do what; `lambda` alone
-//! knows the Lambda runtime.
+//! turns requests into handlers' arguments and errors into answers; `auth` proves who may do what; `event` is
+//! what calls by triggers share; `lambda` alone knows the Lambda runtime.
 
 pub mod app;
 pub mod auth;
@@ -10,6 +10,7 @@ pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod event;
 pub mod http;
 pub mod ids;
 pub mod lambda;

@@ -1,0 +1,6 @@
+//! Cold start of the function `mail-retry`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> shared::lambda::Ended {
+    shared::lambda::serve_events(shared::app::Needs::INVITATION, mail_retry::handle).await
+}

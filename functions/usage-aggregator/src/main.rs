@@ -1,0 +1,6 @@
+//! Cold start of the function `usage-aggregator`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> shared::lambda::Ended {
+    shared::lambda::serve_events(shared::app::Needs::NONE, usage_aggregator::handle).await
+}
