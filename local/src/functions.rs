@@ -49,8 +49,11 @@ pub(crate) struct Triggered {
     /// Its name, which its crate, its binary and the template's function share.
     pub(crate) name: &'static str,
     /// Calls it with a raw event.
-    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Result<Vec<u8>, EventError>>,
+    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Called>,
 }
+
+/// What a call answers: JSON.
+type Called = Result<Vec<u8>, EventError>;
 
 macro_rules! triggered {
     ($($name:literal $library:ident),*) => {
@@ -70,7 +73,7 @@ pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
 ];
 
 /// Calls the function of this name as Lambda does; none when there is no such function.
-pub(crate) async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
+pub(crate) async fn call(app: App, name: &str, event: &[u8]) -> Option<Called> {
     if let Some(function) = named(name) {
         let service = shared::lambda::service((function.router)(app));
         let answer = invoke::http(service, event).await;

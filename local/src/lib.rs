@@ -8,7 +8,10 @@ pub mod cli;
 pub mod demo;
 pub mod engine;
 pub mod mailbox;
+pub mod operator;
+pub mod remote;
 pub mod stack;
+pub mod usage_demo;
 
 mod control;
 mod functions;

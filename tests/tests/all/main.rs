@@ -21,4 +21,5 @@ mod roles;
 mod secrets;
 mod tenants;
 mod usage;
+mod usage_model;
 mod workspaces;
