@@ -7,11 +7,15 @@
 )]
 #![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
+mod deployed;
 mod harness;
 mod invariants;
+mod template;
 
 mod accounts;
 mod budget;
+mod deployment;
+mod events;
 mod hostile;
 mod house;
 mod invitations;
