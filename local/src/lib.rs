@@ -21,5 +21,6 @@ mod loopback;
 mod page;
 mod prose;
 mod reference;
+mod schedule;
 #[cfg(test)]
 mod testing;

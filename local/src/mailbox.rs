@@ -12,8 +12,11 @@ use shared::clock::Clock;
 
 use crate::loopback::{self, Serving};
 
+mod news;
 mod page;
 mod ses;
+
+pub(crate) use news::News;
 
 /// How many mails are kept; each one more pushes out the oldest.
 const MAILS_MAX: usize = 1_000;
@@ -136,6 +139,11 @@ impl Mailbox {
             .iter()
             .find(|mail| mail.to.eq_ignore_ascii_case(address))
             .cloned()
+    }
+
+    /// The mail of this id.
+    pub(crate) fn mail(&self, id: &str) -> Option<Mail> {
+        self.state().mails.iter().find(|mail| mail.id == id).cloned()
     }
 
     /// How often `SendEmail` was called so far, refused and unanswered calls included.

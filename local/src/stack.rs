@@ -18,6 +18,7 @@ use shared::{
     http::{gateway::Gateway, openapi::Errors},
     store::table,
 };
+use tokio::task::JoinSet;
 use url::Url;
 use utoipa::openapi::OpenApi;
 
@@ -29,6 +30,7 @@ use crate::{
     loopback::{self, Serving},
     mailbox::{Mailbox, MailboxServer},
     page, reference,
+    schedule::Schedules,
 };
 
 /// The table's name in the stack's own database.
@@ -84,6 +86,8 @@ pub struct Stack {
     serving: Serving,
     mailbox: MailboxServer,
     engine: Engine,
+    /// Ends when it is dropped.
+    schedule: JoinSet<()>,
 }
 
 impl Stack {
@@ -124,7 +128,8 @@ impl Stack {
         table::create(app.store.client(), TABLE).await?;
         app.warm().await?;
 
-        let router = assemble(app, &mails, port);
+        let schedules = Schedules::new(app.clone());
+        let router = assemble(app, &mails, schedules.clone(), port);
         if config.seed
             && let Err(error) = demo::seed(&router).await
         {
@@ -137,11 +142,13 @@ impl Stack {
             url: format!("http://{}", domain_name(port)),
             mailbox,
             engine,
+            schedule: schedules.start(),
         })
     }
 
     /// Lets running requests finish and ends: the functions first, what they call after them.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        self.schedule.shutdown().await;
         self.serving.stop().await;
         self.mailbox.stop().await;
         self.engine.stop().await;
@@ -162,11 +169,11 @@ pub fn openapi() -> OpenApi {
 
 /// Everything the stack answers on `port`: the API behind its gateway, and beside it `/_local`, `/docs` and
 /// `/openapi.json`. It can be called in process, without any port.
-pub fn assemble(app: App, mailbox: &Mailbox, port: u16) -> Router {
+fn assemble(app: App, mailbox: &Mailbox, schedules: Schedules, port: u16) -> Router {
     let gateway = middleware::from_fn(move |request, next| as_gateway(port, request, next));
     let own = Router::new()
         .merge(mailbox.pages())
-        .merge(control::router(app.clone()))
+        .merge(control::router(app.clone(), mailbox.clone(), schedules))
         .merge(page::assets())
         .route(
             "/docs",
@@ -199,7 +206,7 @@ fn domain_name(port: u16) -> String {
 mod tests {
     use axum::{
         body::{Body, to_bytes},
-        http::{StatusCode, header::HOST},
+        http::{StatusCode, header::HOST, request::Builder},
     };
     use serde_json::json;
     use tower::ServiceExt;
@@ -223,17 +230,24 @@ mod tests {
             table::create(app.store.client(), TABLE).await.unwrap();
             app.warm().await.unwrap();
             Self {
-                router: assemble(app, &mails, 3000),
+                router: assemble(app.clone(), &mails, Schedules::new(app), 3000),
                 _mailbox: mailbox,
                 _engine: engine,
             }
         }
 
         async fn call(&self, method: &str, path: &str, body: &Value) -> (StatusCode, Value) {
-            let request = Request::builder()
-                .method(method)
-                .uri(path)
-                .header(HOST, "localhost:3000");
+            self.send(Request::builder().method(method).uri(path), body).await
+        }
+
+        async fn call_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Value {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("authorization", format!("Bearer {token}"));
+            self.send(request, body).await.1
+        }
+
+        async fn send(&self, request: Builder, body: &Value) -> (StatusCode, Value) {
+            let request = request.header(HOST, "localhost:3000");
             let request = request.header("content-type", "application/json");
             let response = self
                 .router
@@ -282,6 +296,48 @@ mod tests {
                 StatusCode::BAD_REQUEST,
                 "{body}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_was_refused_leaves_when_the_clock_moves_on_and_can_bounce() {
+        let stack = InProcess::start().await;
+        demo::seed(&stack.router).await.unwrap();
+        let login = json!({"email": demo::OWNER, "password": demo::PASSWORD});
+        let (_, session) = stack.call("POST", "/api/v1/auth/login", &login).await;
+        let token = session["access_token"].as_str().unwrap();
+        let refuse = json!({"mode": "refuse"});
+        let fault = "/_local/mailbox/fault";
+        assert_eq!(stack.call("POST", fault, &refuse).await.0, StatusCode::NO_CONTENT);
+        let guest = json!({"email": "guest@example.com"});
+        let invited = stack
+            .call_as(token, "POST", "/api/v1/workspaces/invitations", &guest)
+            .await;
+        assert_eq!(invited["delivery"]["status"], "queued", "{invited}");
+        stack.call("POST", fault, &json!({"mode": "none"})).await;
+        stack
+            .call("POST", "/_local/clock", &json!({"advance_seconds": 61}))
+            .await;
+        let (_, mails) = stack.call("GET", "/_local/mailbox.json", &Value::Null).await;
+        assert_eq!(mails[0]["to"], "guest@example.com", "{mails}");
+        let id = mails[0]["id"].as_str().unwrap();
+        let (status, told) = stack
+            .call("POST", &format!("/_local/mailbox/{id}/bounce"), &Value::Null)
+            .await;
+        assert_eq!(
+            (status, &told["delivery"]),
+            (StatusCode::OK, &json!("bounced")),
+            "{told}"
+        );
+        let list = stack
+            .call_as(token, "GET", "/api/v1/workspaces/invitations", &Value::Null)
+            .await;
+        assert_eq!(list["invitations"][0]["delivery"]["status"], "bounced", "{list}");
+        for path in ["/_local/mailbox/none/bounce", &format!("/_local/mailbox/{id}/eaten")] {
+            assert_eq!(stack.call("POST", path, &Value::Null).await.0, StatusCode::NOT_FOUND);
+        }
+        for body in [json!({}), json!({"mode": "other"})] {
+            assert_eq!(stack.call("POST", fault, &body).await.0, StatusCode::BAD_REQUEST);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every function of Workspaces stands on.
 //!
-//! `models` holds pure rules and knows neither axum nor AWS; `store` and `mailer` alone call AWS services; `http`
+//! `models` holds pure rules and knows neither axum nor AWS; `store` and `mailer` alone call AWS services; `outbox`
+//! sends what the table says is due; `http`
 //! turns requests into handlers' arguments and errors into answers; `auth` proves who may do what; `event` is
 //! what calls by triggers share; `lambda` alone knows the Lambda runtime.
 
@@ -17,6 +18,7 @@ pub mod lambda;
 pub mod mailer;
 pub mod models;
 pub mod notices;
+pub mod outbox;
 pub mod secret;
 pub mod store;
 

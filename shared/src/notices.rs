@@ -8,10 +8,11 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::WorkspaceId;
 use crate::mailer::NoticeMail;
+use crate::models::delivery::DeliveryStatus;
 use crate::models::notice::{LEASE, Notice};
 use crate::models::usage::{Tier, Usage, reached};
 use crate::store::usage::Month;
-use crate::store::{Write, notice};
+use crate::store::{Key, Write, notice};
 
 /// The notices that months call for and that were not made before.
 pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time) -> Result<Vec<Notice>, Error> {
@@ -39,21 +40,22 @@ pub fn writes(notices: &[Notice]) -> Vec<Write> {
 /// Sends notices that were just made. One that fails stays due.
 pub async fn send_all(app: &App, notices: Vec<Notice>) {
     for notice in notices {
-        if let Err(error) = send(app, &notice).await {
+        if let Err(error) = send(app, notice::key(&notice), &notice::place(&notice)).await {
             tracing::warn!(%error, workspace = %notice.workspace_id, "a notice was not sent; it stays due");
         }
     }
 }
 
-/// Tells every owner who was not told yet, unless somebody else is about to. True when it is done with.
-pub async fn send(app: &App, notice: &Notice) -> Result<bool, Error> {
+/// Tells every owner who was not told yet of the notice that the list of due mails shows at `place`, unless somebody else
+/// is about to. Answers what became of it; none when there was nothing to do.
+pub async fn send(app: &App, key: Key, place: &str) -> Result<Option<DeliveryStatus>, Error> {
     let now = app.now();
-    let Some(claimed) = app.store.notice_claim(notice, now.plus(LEASE)).await? else {
-        return Ok(false);
+    let Some(claimed) = app.store.notice_claim(key, place, now.plus(LEASE)).await? else {
+        return Ok(None);
     };
     let Some(workspace) = app.store.notice_workspace(&claimed).await? else {
         app.store.notice_done(&claimed).await?;
-        return Ok(true);
+        return Ok(None);
     };
     let mut all_told = true;
     for owner in app.store.owners(workspace.id, workspace.owner_count).await? {
@@ -73,9 +75,13 @@ pub async fn send(app: &App, notice: &Notice) -> Result<bool, Error> {
             Ok(()) | Err(_) => app.store.notice_told(&claimed, owner.id).await?,
         }
     }
-    let done = all_told || claimed.is_given_up(now);
-    if done {
-        app.store.notice_done(&claimed).await?;
+    if !all_told && !claimed.is_given_up(now) {
+        return Ok(Some(DeliveryStatus::Queued));
     }
-    Ok(done)
+    app.store.notice_done(&claimed).await?;
+    Ok(Some(if all_told {
+        DeliveryStatus::Sent
+    } else {
+        DeliveryStatus::Failed
+    }))
 }

@@ -1,16 +1,15 @@
 //! A new invitation on its way: made and committed, then mailed, then answered with what became of the mail.
 
-use std::time::Duration;
-
 use shared::auth::access::Access;
 use shared::auth::invite::link;
 use shared::clock::Time;
 use shared::http::gateway::Gateway;
 use shared::ids::InvitationId;
-use shared::mailer::{InvitationMail, MailError};
+use shared::models::delivery::Delivery;
 use shared::models::email::EmailAddress;
-use shared::models::invitation::{Delivery, DeliveryStatus, Invitation, Pending};
+use shared::models::invitation::{Invitation, Pending};
 use shared::models::role::Role;
+use shared::outbox::{self, InvitationLetter};
 use shared::secret::SecretHash;
 use shared::store::Key;
 use shared::store::account::EmailRecord;
@@ -21,32 +20,49 @@ use url::Url;
 
 use crate::wire::{InvitationIssuedOut, InvitationOut};
 
-/// When a mail whose fate is unknown counts as due: once the function that made it has ended for certain.
-const MAIL_DUE_AFTER: Duration = Duration::from_secs(60);
-
 /// A new invitation, and its link.
 pub(crate) struct Issue {
     invitation: Invitation,
     pending: Pending,
     link: String,
+    slots: Slots,
+}
+
+/// The slots that an invitation takes: of its maker's limit, and of its recipient's budget.
+pub(crate) struct Slots {
+    pub(crate) maker: Slot,
+    pub(crate) recipient: Slot,
+}
+
+/// Whom an invitation is for, and as what.
+pub(crate) struct Addressee {
+    pub(crate) email: EmailAddress,
+    pub(crate) role: Role,
+    /// How often the e-mail has accepted.
+    pub(crate) invite_epoch: u64,
 }
 
 impl Issue {
-    /// An invitation of `email` by the caller.
+    /// An invitation of `to` by the caller.
     pub(crate) fn new(
         app: &App,
         gateway: &Gateway,
         access: &Access,
-        email: EmailAddress,
-        role: Role,
-        invite_epoch: u64,
+        to: Addressee,
+        slots: Slots,
         now: Time,
     ) -> Result<Self, Error> {
+        let Addressee {
+            email,
+            role,
+            invite_epoch,
+        } = to;
         let id = InvitationId::new(now);
         let token = app.invitation_key()?.token(id);
         let inviter = access.user();
+        let page = page(app, gateway)?;
         Ok(Self {
-            link: link(&page(app, gateway)?, id, &token),
+            link: link(&page, id, &token),
             pending: Pending {
                 id,
                 email: email.clone(),
@@ -55,12 +71,11 @@ impl Issue {
                 invited_by_email: inviter.email.clone(),
                 created_at: now,
                 expires_at: now.plus(app.config.invite_ttl),
-                delivery: Delivery {
-                    status: DeliveryStatus::Queued,
-                    updated_at: now,
-                    reason: None,
-                },
+                delivery: Delivery::queued(now),
+                link_page: page,
+                recipient_slot: slots.recipient.index(),
             },
+            slots,
             invitation: Invitation {
                 id,
                 workspace_id: access.workspace().id,
@@ -77,13 +92,14 @@ impl Issue {
     }
 
     /// The invitation as the store makes it.
-    pub(crate) fn new_invitation<'a>(&'a self, slot: &'a Slot, replaced: Option<InvitationId>) -> NewInvitation<'a> {
+    pub(crate) fn new_invitation(&self, replaced: Option<InvitationId>) -> NewInvitation<'_> {
         NewInvitation {
             invitation: &self.invitation,
             pending: &self.pending,
             replaced,
-            mail_due_at: self.pending.created_at.plus(MAIL_DUE_AFTER),
-            slot,
+            mail_due_at: self.mail_due_at(),
+            slot: &self.slots.maker,
+            recipient_slot: &self.slots.recipient,
         }
     }
 
@@ -94,30 +110,26 @@ impl Issue {
         Ok(record.is_some_and(|record| record.invite_epoch > self.invitation.invite_epoch))
     }
 
+    /// When a mail whose fate is not recorded counts as due.
+    fn mail_due_at(&self) -> Time {
+        self.pending.created_at.plus(outbox::MAKER_HOLDS)
+    }
+
     /// Mails a committed invitation and records what became of that. Neither can fail the request: a mail whose fate is
     /// not recorded is still due, and the answer says so.
     pub(crate) async fn send(self, app: &App, access: &Access) -> InvitationIssuedOut {
+        let letter = InvitationLetter {
+            workspace: access.workspace(),
+            pending: &self.pending,
+            link: &self.link,
+            held_until: self.mail_due_at(),
+        };
+        let recorded = outbox::invitation_send(app, letter).await;
         let mut pending = self.pending;
-        let sent = app
-            .mailer
-            .invitation(&InvitationMail {
-                to: &pending.email,
-                invitation_id: pending.id,
-                workspace_name: access.workspace().name.as_str(),
-                invited_by: pending.invited_by_email.as_str(),
-                role: pending.role,
-                link: &self.link,
-                expires_at: pending.expires_at,
-            })
-            .await;
-        let delivery = delivery_after(sent, app.now());
-        let still_due = delivery.status == DeliveryStatus::Queued;
-        let recorded = app
-            .store
-            .invitation_delivery(self.invitation.workspace_id, pending.id, &delivery, still_due)
-            .await;
         match recorded {
-            Ok(()) => pending.delivery = delivery,
+            Ok(Some(delivery)) => pending.delivery = delivery,
+            // Somebody ended it while its mail was on the way.
+            Ok(None) => {}
             Err(error) => tracing::warn!(%error, invitation = %pending.id, "the fate of a mail was not recorded"),
         }
         let now = app.now();
@@ -126,26 +138,6 @@ impl Issue {
             invite_link: self.link,
             invite_ttl_hours: app.config.invite_ttl.as_secs() / 3600,
         }
-    }
-}
-
-/// What became of a mail: a fault that may pass leaves it queued.
-fn delivery_after(sent: Result<(), MailError>, now: Time) -> Delivery {
-    let (status, reason) = match sent {
-        Ok(()) => (DeliveryStatus::Sent, None),
-        Err(MailError {
-            retryable: true,
-            reason,
-        }) => (DeliveryStatus::Queued, Some(reason)),
-        Err(MailError {
-            retryable: false,
-            reason,
-        }) => (DeliveryStatus::Failed, Some(reason)),
-    };
-    Delivery {
-        status,
-        updated_at: now,
-        reason: reason.map(str::to_owned),
     }
 }
 

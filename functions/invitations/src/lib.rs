@@ -3,6 +3,8 @@
 mod issue;
 mod wire;
 
+use std::sync::OnceLock;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
@@ -25,7 +27,7 @@ use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use issue::Issue;
+use issue::{Addressee, Issue, Slots};
 use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
 };
@@ -124,6 +126,7 @@ async fn create_invitation(
     let body = payload.parse::<InvitationIn>();
     let email = body.as_ref().ok().and_then(|body| body.email().ok());
     let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
+    let budget = email.as_ref().map(recipient_budget);
     let (access, issue) = settle(async || {
         let now = app.now();
         let (access, items) = app
@@ -131,25 +134,34 @@ async fn create_invitation(
                 let about = email
                     .iter()
                     .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
-                about.chain([limit.key()]).collect()
+                about
+                    .chain([limit.key()])
+                    .chain(budget.iter().map(Limit::key))
+                    .collect()
             })
             .await?;
         let body = body.as_ref().map_err(Clone::clone)?;
         if body.role().is_ok_and(|role| !access.membership().role.may_invite(role)) {
             return Err(Error::Forbidden);
         }
-        let slot = limit.slot(&items, now)?;
-        let invitee = match Invitee::of(&access, body, &items) {
-            Ok(invitee) => invitee,
+        let maker = limit.slot(&items, now)?;
+        let room = budget.as_ref().ok_or(Error::InvalidEmail);
+        let room = room.and_then(|budget| budget.slot(&items, now));
+        let (recipient, invitee) = match room.and_then(|slot| Ok((slot, Invitee::of(&access, body, &items)?))) {
+            Ok(fit) => fit,
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
             }
         };
-        let epoch = invitee.epoch();
-        let issue = Issue::new(&app, &gateway, &access, invitee.email, invitee.role, epoch, now)?;
-        let new = issue.new_invitation(&slot, invitee.replaced);
+        let to = Addressee {
+            invite_epoch: invitee.epoch(),
+            email: invitee.email,
+            role: invitee.role,
+        };
+        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let new = issue.new_invitation(invitee.replaced);
         app.store
             .invitation_create(&access, new, invitee.record.as_ref())
             .await?;
@@ -157,6 +169,11 @@ async fn create_invitation(
     })
     .await?;
     Ok((StatusCode::CREATED, Json(issue.send(&app, &access).await)))
+}
+
+/// What an e-mail may get of invitations' mails.
+fn recipient_budget(email: &EmailAddress) -> Limit {
+    Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
 
 /// Somebody who may be invited, as read.
@@ -278,7 +295,7 @@ async fn cancel_invitation(
 ) -> Result<Json<InvitationCancelledOut>, Error> {
     let id = id.parse().ok();
     settle(async || {
-        let (access, mut items) = authorize(&app, &caller, id, None).await?;
+        let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let invited = target(&access, &mut items, id)?;
         invited.open()?;
         app.store.invitation_revoke(&invited.invitation, app.now()).await?;
@@ -310,7 +327,7 @@ async fn extend_invitation(
     let id = id.parse().ok();
     settle(async || {
         let now = app.now();
-        let (access, mut items) = authorize(&app, &caller, id, None).await?;
+        let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let ExpiryIn { expires_at } = payload.parse()?;
         let invited = target(&access, &mut items, id)?;
         invited.open()?;
@@ -339,21 +356,41 @@ async fn resend_invitation(
 ) -> Result<Json<InvitationIssuedOut>, Error> {
     let id = id.parse().ok();
     let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
+    // Whose budget it is is known once the invitation was read.
+    let budget = OnceLock::new();
     let (access, issue) = settle(async || {
         let now = app.now();
-        let (access, mut items) = authorize(&app, &caller, id, Some(&limit)).await?;
+        let limits: Vec<&Limit> = [&limit].into_iter().chain(budget.get()).collect();
+        let (access, mut items) = authorize(&app, &caller, id, &limits).await?;
         let invited = match target(&access, &mut items, id) {
             Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
             Ok(invited) => invited,
         };
-        let slot = limit.slot(&items, now)?;
-        if let Err(refusal) = invited.live(now) {
-            app.store.limit_charge(&limit, &items, now).await?;
-            return Err(refusal);
-        }
+        let maker = limit.slot(&items, now)?;
+        let room = match budget.get() {
+            Some(budget) => budget.slot(&items, now),
+            // A first guess saves reading the budget; the transaction knows whether it holds.
+            None => {
+                let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
+                let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
+                Ok(budget.slot_behind(taken, now))
+            }
+        };
+        let recipient = match room.and_then(|slot| invited.live(now).map(|_| slot)) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                app.store.limit_charge(&limit, &items, now).await?;
+                return Err(refusal);
+            }
+        };
         let old = invited.invitation;
-        let issue = Issue::new(&app, &gateway, &access, old.email, old.role, old.invite_epoch, now)?;
-        let new = issue.new_invitation(&slot, Some(old.id));
+        let to = Addressee {
+            email: old.email,
+            role: old.role,
+            invite_epoch: old.invite_epoch,
+        };
+        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let new = issue.new_invitation(Some(old.id));
         match app.store.invitation_resend(&access, new).await {
             Err(Error::Stale) if issue.is_dead(&app).await? => {
                 app.store.limit_charge(&limit, &items, now).await?;
@@ -375,16 +412,19 @@ async fn charged_refusal(app: &App, limit: &Limit, items: &Items, refusal: Error
     }
 }
 
-/// Proves that the caller may manage invitations, reading the one in question, and a limit, beside it.
+/// Proves that the caller may manage invitations, reading the one in question, and limits, beside it.
 async fn authorize(
     app: &App,
     caller: &Caller,
     id: Option<InvitationId>,
-    limit: Option<&Limit>,
+    limits: &[&Limit],
 ) -> Result<(Access, Items), Error> {
     app.authorize_with(caller, Action::ManageInvitations, |tenant| {
         let invitation = id.map(|id| keys(tenant, id)).unwrap_or_default();
-        invitation.into_iter().chain(limit.map(Limit::key)).collect()
+        invitation
+            .into_iter()
+            .chain(limits.iter().map(|limit| limit.key()))
+            .collect()
     })
     .await
 }

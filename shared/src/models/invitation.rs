@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 
+use super::delivery::Delivery;
 use super::email::EmailAddress;
 use super::role::Role;
 use crate::clock::Time;
@@ -90,51 +92,10 @@ pub struct Pending {
     pub expires_at: Time,
     /// The fate of its mail.
     pub delivery: Delivery,
-}
-
-/// The fate of an invitation's mail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Delivery {
-    /// How far it came.
-    pub status: DeliveryStatus,
-    /// Since when.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Time,
-    /// Why it came no further, in words that hold no internals.
-    pub reason: Option<String>,
-}
-
-/// How far a mail came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryStatus {
-    /// It is to be sent.
-    Queued,
-    /// The mail service took it.
-    Sent,
-    /// The recipient's server took it.
-    Delivered,
-    /// The recipient's server refused it.
-    Bounced,
-    /// The recipient called it spam.
-    Complained,
-    /// It was given up.
-    Failed,
-}
-
-impl DeliveryStatus {
-    /// The status's name in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Bounced => "bounced",
-            Self::Complained => "complained",
-            Self::Failed => "failed",
-        }
-    }
+    /// The page that its link leads to: a mail that is sent again carries the very same link.
+    pub link_page: Url,
+    /// The slot of its recipient's budget that its mail took.
+    pub recipient_slot: usize,
 }
 
 impl Pending {
@@ -265,11 +226,9 @@ mod tests {
                 invited_by_email: email,
                 created_at: at(0),
                 expires_at: at(1000),
-                delivery: Delivery {
-                    status: DeliveryStatus::Queued,
-                    updated_at: at(0),
-                    reason: None,
-                },
+                delivery: Delivery::queued(at(0)),
+                link_page: Url::parse("https://example.com/invite").unwrap(),
+                recipient_slot: 0,
             }),
         }
     }

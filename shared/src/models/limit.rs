@@ -42,6 +42,12 @@ impl Rule {
     pub const INVITATION_CREATE: Self = Self::per_hour("invitation-create", 10);
     /// Resending invitations, a user.
     pub const INVITATION_RESEND: Self = Self::per_hour("invitation-resend", 10);
+    /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded.
+    pub const INVITATION_RECIPIENT: Self = Self {
+        name: "invitation-recipient",
+        limit: 5,
+        window: Duration::from_secs(24 * 3600),
+    };
     /// Revoking all sessions, a workspace.
     pub const REVOKE_ALL: Self = Self::per_minute("revoke-all", 1);
     /// Logging in, an e-mail.

@@ -1,5 +1,6 @@
 //! What the service is about: parsed types and pure rules. Nothing here reads a clock, a network or a table.
 
+pub mod delivery;
 pub mod email;
 pub mod invitation;
 pub mod limit;

@@ -27,15 +27,13 @@ pub struct Notice {
     pub percent: u8,
     /// When the threshold was found crossed.
     pub created_at: Time,
-    /// When sending is due: while it is being sent, when that has failed for certain.
-    pub due_at: Time,
     /// The owners who were told.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub told: BTreeSet<UserId>,
 }
 
 impl Notice {
-    /// A notice that is due once whoever made it has had the time to send it.
+    /// A notice of a threshold that is found crossed `now`.
     #[must_use]
     pub fn new(workspace_id: WorkspaceId, month: String, tier: Tier, percent: u8, now: Time) -> Self {
         Self {
@@ -44,7 +42,6 @@ impl Notice {
             tier,
             percent,
             created_at: now,
-            due_at: now.plus(LEASE),
             told: BTreeSet::new(),
         }
     }

@@ -126,12 +126,12 @@ mod tests {
             location_events: 0,
             action_deliveries: halves,
         };
-        let of = |tier, halves| reached(tier, month(halves)).collect::<Vec<_>>();
-        assert_eq!(of(Tier::Developer, 799_999), []);
+        let of = |tier, halves| reached(tier, month(halves)).map(u32::from).collect::<Vec<u32>>();
+        assert!(of(Tier::Developer, 799_999).is_empty());
         assert_eq!(of(Tier::Developer, 800_000), [80]);
         assert_eq!(of(Tier::Developer, 1_000_000), [80, 100]);
-        assert_eq!(of(Tier::Pro, 1_000_000), []);
-        assert_eq!(of(Tier::Enterprise, u128::MAX), []);
+        assert!(of(Tier::Pro, 1_000_000).is_empty());
+        assert!(of(Tier::Enterprise, u128::MAX).is_empty());
     }
 
     #[test]

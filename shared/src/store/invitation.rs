@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::account::{EmailRecord, account_create, seat};
 use super::keys::{GUARD, PENDING, due_in_index, email_partition, workspace_partition};
 use super::limit::Slot;
+use super::write::UpdateError;
 use super::{Items, Key, Store, Write, Writes, parse, table, unavailable};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{InvitationId, SessionId, UserId, WorkspaceId};
+use crate::models::delivery::{Delivery, DeliveryStatus};
 use crate::models::email::EmailAddress;
-use crate::models::invitation::{Delivery, ENDED_KEPT, End, Invitation, Invited, PENDING_MAX, Pending, Status};
+use crate::models::invitation::{ENDED_KEPT, End, Invitation, Invited, PENDING_MAX, Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::user::{Membership, Session, User};
@@ -115,8 +117,10 @@ pub struct NewInvitation<'a> {
     pub replaced: Option<InvitationId>,
     /// When its mail is due again, should the function end before the mail's fate is known.
     pub mail_due_at: Time,
-    /// The slot of the limit that it takes.
+    /// The slot of the caller's limit that it takes.
     pub slot: &'a Slot,
+    /// The slot of the recipient's budget that its mail takes.
+    pub recipient_slot: &'a Slot,
 }
 
 impl Store {
@@ -266,27 +270,93 @@ impl Store {
         self.update_one(write).await.map_err(Error::from)
     }
 
-    /// Records the fate of a pending invitation's mail; an invitation that ended meanwhile needs none.
+    /// Takes a due mail for this caller alone until `held_until`: the pending part, or none when it ended, its mail is due
+    /// no more, or another call took it since `place` was read.
+    pub async fn invitation_mail_claim(
+        &self,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        place: &str,
+        held_until: Time,
+    ) -> Result<Option<Pending>, Error> {
+        let write = Write::update(Key::pending(workspace, id), "SET #gsi1sk = :held")
+            .when("#gsi1sk = :read AND #delivery.#status = :queued")
+            .bind(":held", due_in_index(held_until, id))
+            .bind(":read", place)
+            .bind(":queued", DeliveryStatus::Queued);
+        match self.update_one(write).await {
+            Ok(pending) => Ok(Some(pending)),
+            Err(UpdateError::Condition(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records what became of a mail that the caller held until `held_until`, and when it is due again, if it is. Answers
+    /// the fate that stands then: it may have been recorded before, from what the mail service told, or by another
+    /// caller, should the hold have ended; none when the invitation ended.
+    pub async fn invitation_mailed(
+        &self,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        held_until: Time,
+        delivery: &Delivery,
+        due_again: Option<Time>,
+    ) -> Result<Option<Delivery>, Error> {
+        let key = Key::pending(workspace, id);
+        let write = match due_again {
+            Some(at) => {
+                Write::update(key, "SET #delivery = :delivery, #gsi1sk = :due").bind(":due", due_in_index(at, id))
+            }
+            None => Write::update(key, "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk"),
+        };
+        let write = write
+            .when("#delivery.#status = :queued")
+            .bind(":delivery", delivery)
+            .bind(":queued", DeliveryStatus::Queued);
+        // That it left is true whoever holds it now.
+        let write = if delivery.status == DeliveryStatus::Sent {
+            write
+        } else {
+            write
+                .when("#gsi1sk = :held")
+                .bind(":held", due_in_index(held_until, id))
+        };
+        match self.update_one::<Pending>(write).await {
+            Ok(pending) => Ok(Some(pending.delivery)),
+            Err(UpdateError::Condition(None)) => Ok(None),
+            Err(UpdateError::Condition(Some(item))) => Ok(Some(parse::<Pending>(item)?.delivery)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The fate of a pending invitation's mail; none when it ended.
     pub async fn invitation_delivery(
         &self,
         workspace: WorkspaceId,
         id: InvitationId,
-        delivery: &Delivery,
-        still_due: bool,
+    ) -> Result<Option<Delivery>, Error> {
+        let key = Key::pending(workspace, id);
+        let pending: Option<Pending> = self.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(pending.map(|pending| pending.delivery))
+    }
+
+    /// Moves the fate of a pending invitation's mail from `read` to one in which it is due no more. [`Error::Stale`] when
+    /// it moved or the invitation ended meanwhile.
+    pub async fn invitation_delivery_move(
+        &self,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        read: &Delivery,
+        to: &Delivery,
     ) -> Result<(), Error> {
-        let expression = if still_due {
-            "SET #delivery = :delivery"
-        } else {
-            "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk"
-        };
-        let write = Write::update(Key::pending(workspace, id), expression)
-            .when("#delivery.#status = :queued")
-            .bind(":delivery", delivery)
-            .bind(":queued", crate::models::invitation::DeliveryStatus::Queued);
-        match self.update_one::<Pending>(write).await {
-            Ok(_) | Err(super::write::UpdateError::Condition(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let write = Write::update(
+            Key::pending(workspace, id),
+            "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk",
+        )
+        .when("#delivery = :read")
+        .bind(":delivery", to)
+        .bind(":read", read);
+        self.update_one::<Pending>(write).await.map(|_| ()).map_err(Error::from)
     }
 
     /// Revokes a pending invitation: cancelled by its workspace, or declined. [`Error::Stale`] when it ended meanwhile.
@@ -451,7 +521,8 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
                 .with(table::INDEX_PK, super::keys::DUE)
                 .with(table::INDEX_SK, due_in_index(new.mail_due_at, invitation.id)),
         )
-        .and(new.slot.write());
+        .and(new.slot.write())
+        .and(new.recipient_slot.write());
     match new.replaced {
         Some(old) => {
             let [pending_end, _, invitation_end] = ended(workspace, old, &invitation.email, Status::Revoked, None, now);

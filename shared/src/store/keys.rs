@@ -67,6 +67,20 @@ impl Key {
         Self::new(workspace_partition(workspace), format!("{PENDING}{id}"))
     }
 
+    /// The workspace and the invitation that this key is the pending row of, if it is one.
+    #[must_use]
+    pub fn as_pending(&self) -> Option<(WorkspaceId, InvitationId)> {
+        let workspace = self.pk.strip_prefix(WORKSPACE)?.parse().ok()?;
+        let invitation = self.sk.strip_prefix(PENDING)?.parse().ok()?;
+        Some((workspace, invitation))
+    }
+
+    /// Whether this is the key of a notice.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.pk.starts_with(NOTICE)
+    }
+
     /// An invitation, found by its id alone.
     #[must_use]
     pub fn invitation(id: InvitationId) -> Self {
@@ -162,6 +176,10 @@ pub fn news_partition(shard: u8) -> String {
     format!("NEWS#{shard:02}")
 }
 
+/// The prefix of notices' partitions and sort keys.
+const NOTICE: &str = "NOTICE#";
+/// The prefix of workspaces' partitions.
+const WORKSPACE: &str = "WS#";
 /// The prefix of members' sort keys.
 pub const MEMBER: &str = "MEMBER#";
 /// The prefix of pending invitations' sort keys.
@@ -178,7 +196,7 @@ pub fn email_partition(email: &EmailAddress) -> String {
 /// The partition of a workspace.
 #[must_use]
 pub fn workspace_partition(id: WorkspaceId) -> String {
-    format!("WS#{id}")
+    format!("{WORKSPACE}{id}")
 }
 
 /// Where the index `gsi1` lists the users of a workspace.
@@ -193,7 +211,7 @@ pub fn user_in_index(user: UserId) -> String {
     format!("USER#{user}")
 }
 
-/// Where the index `gsi1` lists the invitations and the notices whose mail is due.
+/// Where the index `gsi1` lists what has a mail that is due.
 pub const DUE: &str = "DUE";
 
 /// An invitation's place in that list.
@@ -206,6 +224,12 @@ pub fn due_in_index(due_at: Time, id: InvitationId) -> String {
 #[must_use]
 pub fn notice_due_in_index(due_at: Time, notice: &Key) -> String {
     format!("{due_at}#{}#{}", notice.pk, notice.sk)
+}
+
+/// The end of that list's part that is due `now`: behind every place of this very millisecond.
+#[must_use]
+pub fn due_until(now: Time) -> String {
+    format!("{now}$")
 }
 
 #[cfg(test)]
@@ -228,6 +252,23 @@ mod tests {
         let key = |millis, user| Key::member(workspace, Time::from_millis(millis), UserId::from_bytes([user; 16])).sk;
         assert!(key(1_000, 9) < key(1_001, 1));
         assert!(key(1_000, 1) < key(1_000, 2));
+    }
+
+    #[test]
+    fn what_is_due_now_lies_before_the_end_of_what_is_due() {
+        let now = Time::from_millis(1_000);
+        let place = |millis| due_in_index(Time::from_millis(millis), InvitationId::from_bytes([0xff; 16]));
+        assert!(place(1_000) < due_until(now));
+        assert!(place(1_001) > due_until(now));
+    }
+
+    #[test]
+    fn a_pending_row_s_key_tells_whose_it_is() {
+        let (workspace, id) = (WorkspaceId::from_bytes([1; 16]), InvitationId::from_bytes([2; 16]));
+        assert_eq!(Key::pending(workspace, id).as_pending(), Some((workspace, id)));
+        for other in [Key::workspace(workspace), Key::invitation(id), Key::jwks()] {
+            assert_eq!(other.as_pending(), None);
+        }
     }
 
     proptest! {

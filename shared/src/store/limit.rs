@@ -51,17 +51,26 @@ impl Limit {
     /// A free slot, from items that were read with [`Limit::key`]; [`Error::RateLimited`] when there is none.
     pub fn slot(&self, items: &Items, now: Time) -> Result<Slot, Error> {
         let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
-        let nonce = crate::ids::random_bytes::<8>();
-        let salt = usize::from(u16::from_be_bytes([nonce[0], nonce[1]]));
+        let salt = usize::from(u16::from_be_bytes(crate::ids::random_bytes()));
         let free = self.rule.free_slot(&stamps, now, salt).map_err(Error::RateLimited)?;
-        Ok(Slot {
+        Ok(self.taking(free.index, now))
+    }
+
+    /// The slot behind `index`, unread: likely free, and the write that takes it knows.
+    #[must_use]
+    pub fn slot_behind(&self, index: usize, now: Time) -> Slot {
+        self.taking((index + 1) % self.rule.limit, now)
+    }
+
+    fn taking(&self, index: usize, now: Time) -> Slot {
+        Slot {
             key: self.key(),
-            index: free.index,
-            free_until: free.free_until,
+            index,
+            free_until: now.minus(self.rule.window),
             now,
             expires_at: now.plus(self.rule.window),
-            nonce: u64::from_be_bytes(nonce).to_string(),
-        })
+            nonce: u64::from_be_bytes(crate::ids::random_bytes()).to_string(),
+        }
     }
 }
 
@@ -77,6 +86,12 @@ fn stamps(item: &Item) -> Stamps {
 }
 
 impl Slot {
+    /// Which slot of the ring it is.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// The write that takes the slot, if it is still free: as part of a transaction, or by [`Store::slot_take`].
     #[must_use]
     pub fn write(&self) -> Write {

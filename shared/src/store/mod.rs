@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod cursor;
+pub mod due;
 pub mod invitation;
 pub mod jwks;
 pub mod keys;

@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{UserId, WorkspaceId};
 use crate::models::member::Member;
-use crate::models::notice::Notice;
+use crate::models::notice::{LEASE, Notice};
 use crate::models::role::Role;
 use crate::models::usage::Tier;
 use crate::models::workspace::Workspace;
@@ -23,11 +23,17 @@ pub fn key(notice: &Notice) -> Key {
     Key::usage_notice(notice.workspace_id, &notice.month, notice.tier.as_str(), notice.percent)
 }
 
+/// Where the list of due mails shows a new notice: once whoever made it has had the time to send it.
+#[must_use]
+pub fn place(notice: &Notice) -> String {
+    keys::notice_due_in_index(notice.created_at.plus(LEASE), &key(notice))
+}
+
 /// Makes a notice, due to be sent.
 #[must_use]
 pub fn create(notice: &Notice) -> Write {
     let key = key(notice);
-    let place = keys::notice_due_in_index(notice.due_at, &key);
+    let place = place(notice);
     Write::create("notice", key, notice)
         .with(table::INDEX_PK, keys::DUE)
         .with(table::INDEX_SK, place)
@@ -54,15 +60,14 @@ impl Store {
         self.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Claims a notice until `until`; none when somebody else has it, or it is done.
-    pub async fn notice_claim(&self, notice: &Notice, until: Time) -> Result<Option<Notice>, Error> {
-        let key = key(notice);
-        let place = keys::notice_due_in_index(until, &key);
-        let write = Write::update(key, "SET #due_at = :until, #gsi1sk = :place")
-            .when("attribute_exists(#gsi1pk) AND #due_at = :read")
-            .bind(":until", until)
-            .bind(":place", place)
-            .bind(":read", notice.due_at);
+    /// Claims a notice that the list of due mails shows at `place`, until `until`; none when somebody else has it, or it
+    /// is done.
+    pub async fn notice_claim(&self, key: Key, place: &str, until: Time) -> Result<Option<Notice>, Error> {
+        let next = keys::notice_due_in_index(until, &key);
+        let write = Write::update(key, "SET #gsi1sk = :next")
+            .when("#gsi1sk = :place")
+            .bind(":next", next)
+            .bind(":place", place);
         match self.update_one(write).await {
             Ok(claimed) => Ok(Some(claimed)),
             Err(UpdateError::Condition(_)) => Ok(None),

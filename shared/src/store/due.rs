@@ -1,0 +1,65 @@
+//! The list of mails that are due: a sparse index, which lags behind the table. What it says is a hint; the claim on the
+//! item itself decides.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::keys::{DUE, due_until};
+use super::{Item, Key, Store, key_of, table, unavailable};
+use crate::clock::Time;
+use crate::error::Error;
+
+/// Entries that are read at once.
+const PAGE_MAX: i32 = 100;
+
+/// An entry of the list.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The item whose mail is due.
+    pub key: Key,
+    /// Its place in the list: another one on the item itself means that somebody took it since.
+    pub place: String,
+}
+
+/// Some entries, the longest due first.
+#[derive(Debug)]
+pub struct DuePage {
+    /// The entries.
+    pub entries: Vec<Due>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<DuePosition>,
+}
+
+/// Where a page of the list begins.
+#[derive(Clone, Debug)]
+pub struct DuePosition(Item);
+
+impl Store {
+    /// Reads a page of what is due at `now`.
+    pub async fn due_page(&self, now: Time, from: Option<DuePosition>) -> Result<DuePage, Error> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(table::INDEX)
+            .key_condition_expression("#pk = :due AND #sk < :until")
+            .expression_attribute_names("#pk", table::INDEX_PK)
+            .expression_attribute_names("#sk", table::INDEX_SK)
+            .expression_attribute_values(":due", AttributeValue::S(DUE.to_owned()))
+            .expression_attribute_values(":until", AttributeValue::S(due_until(now)))
+            .set_exclusive_start_key(from.map(|DuePosition(start)| start))
+            .limit(PAGE_MAX)
+            .send()
+            .await
+            .map_err(|error| unavailable("Query", &error))?;
+        let entry = |item: &Item| {
+            Some(Due {
+                key: key_of(item)?,
+                place: item.get(table::INDEX_SK)?.as_s().ok()?.clone(),
+            })
+        };
+        Ok(DuePage {
+            entries: page.items.unwrap_or_default().iter().filter_map(entry).collect(),
+            next: page.last_evaluated_key.map(DuePosition),
+        })
+    }
+}
