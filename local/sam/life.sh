@@ -36,8 +36,10 @@ outcome() {
 play() {
   local sender=$1 event expected captures capture name text answer actual played=0 wrong=0
   local -A values
-  values[expires_at]=$("$python" -c 'import datetime as d
-print((d.datetime.now(d.timezone.utc) + d.timedelta(30)).strftime("%Y-%m-%dT%H:%M:%S.000Z"))')
+  # Python's, for `date` differs between systems.
+  read -r "values[now]" "values[expires_at]" < <("$python" -c 'import datetime as d
+now = d.datetime.now(d.timezone.utc)
+print(*(t.strftime("%Y-%m-%dT%H:%M:%S.000Z") for t in (now, now + d.timedelta(30))))')
 
   for text in events/*.json; do
     name=$(basename "$text" .json)

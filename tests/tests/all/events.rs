@@ -82,8 +82,12 @@ fn operation<'d>(document: &'d Value, method: &str, path: &str) -> Option<(Strin
 /// Lives the whole life; what did not go as written.
 pub async fn live(deployment: &Deployment, world: &World) -> Vec<String> {
     let document = serde_json::to_value(local::stack::openapi()).unwrap();
-    let in_30_days = world.clock.now().plus(Duration::from_secs(30 * 24 * 3600));
-    let mut values = BTreeMap::from([("expires_at".to_owned(), in_30_days.to_string())]);
+    let now = world.clock.now();
+    let in_30_days = now.plus(Duration::from_secs(30 * 24 * 3600));
+    let mut values = BTreeMap::from([
+        ("now".to_owned(), now.to_string()),
+        ("expires_at".to_owned(), in_30_days.to_string()),
+    ]);
     let mut wrong = Vec::new();
     for line in life() {
         let mut text = read(&format!("{}.json", line.event));
