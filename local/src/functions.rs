@@ -44,12 +44,15 @@ fn named(name: &str) -> Option<&'static Function> {
     const { &FUNCTIONS }.iter().find(|function| function.name == name)
 }
 
+/// A call that is under way.
+type Calling<'a> = BoxFuture<'a, Result<Vec<u8>, EventError>>;
+
 /// A function that a trigger calls: a queue, a schedule, an event bus.
-pub struct Triggered {
+pub(crate) struct Triggered {
     /// Its name, which its crate, its binary and the template's function share.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Calls it with a raw event.
-    pub call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Result<Vec<u8>, EventError>>,
+    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> Calling<'a>,
 }
 
 macro_rules! triggered {
@@ -62,7 +65,7 @@ macro_rules! triggered {
 }
 
 /// Every function that a trigger calls.
-pub const TRIGGERED: [Triggered; 4] = triggered![
+pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
     "mail-events" mail_events,
     "mail-retry" mail_retry,
     "usage-aggregator" usage_aggregator,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use local::functions::{FUNCTIONS, TRIGGERED};
+use local::functions::{self, FUNCTIONS};
 use serde_json::{Value, json};
 use shared::event::EventError;
 
@@ -46,9 +46,8 @@ fn life() -> Vec<Line> {
 
 /// The function that an event is for: the one whose name it begins with, the longest of them.
 fn function_of(event: &str) -> Option<&'static str> {
-    let names = FUNCTIONS.iter().map(|function| function.name);
-    let names = names.chain(TRIGGERED.iter().map(|function| function.name));
-    names
+    functions::names()
+        .into_iter()
         .filter(|name| event.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
         .max_by_key(|name| name.len())
 }
@@ -356,7 +355,7 @@ fn every_event_is_lived_and_every_operation_has_one() {
     }
     let operations: BTreeSet<String> = crate::harness::operations()
         .iter()
-        .map(|operation| operation.name())
+        .map(crate::harness::Operation::name)
         .collect();
     assert_eq!(succeeding, operations, "operations that an event succeeds in, and all");
     let declared: BTreeSet<&str> = template::functions().iter().map(|function| function.name).collect();
