@@ -542,3 +542,36 @@ async fn a_strange_request_is_answered_or_refused_and_the_next_one_served() {
         );
     }
 }
+
+#[test]
+fn a_body_of_another_shape_is_noticed() {
+    let document = json!({"components": {"schemas": {"Role": {"type": "string", "enum": ["owner", "member"]}}}});
+    let schema = json!({
+        "type": "object",
+        "required": ["id", "role"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "role": {"oneOf": [{"$ref": "#/components/schemas/Role"}, {"type": "null"}]},
+            "times": {"type": "array", "items": {"type": "string", "format": "date-time"}},
+        },
+    });
+    let id = "00000000-0000-7000-8000-000000000000";
+    for (value, faults) in [
+        (
+            json!({"id": id, "role": "owner", "times": ["2026-01-02T03:04:05.678Z"]}),
+            0,
+        ),
+        (json!({"id": id, "role": null}), 0),
+        (json!([]), 1),
+        (json!({}), 2),
+        (json!({"id": id, "role": "king"}), 1),
+        (json!({"id": 7, "role": null}), 2),
+        (json!({"id": "7", "role": null}), 1),
+        (json!({"id": id, "role": null, "hash": "x"}), 1),
+        (json!({"id": id, "role": null, "times": ["2026-01-02T03:04:05Z", 7]}), 3),
+    ] {
+        let mut found = Vec::new();
+        mismatches(&document, &schema, &value, "body", &mut found);
+        assert_eq!(found.len(), faults, "{found:?} in {value}");
+    }
+}
