@@ -44,16 +44,16 @@ fn named(name: &str) -> Option<&'static Function> {
     const { &FUNCTIONS }.iter().find(|function| function.name == name)
 }
 
-/// A function that a trigger calls: a queue, a schedule, an event bus.
-pub struct Triggered {
-    /// Its name, which its crate, its binary and the template's function share.
-    pub name: &'static str,
-    /// Calls it with a raw event.
-    pub call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Called>,
-}
+/// A call that is under way.
+type Calling<'a> = BoxFuture<'a, Result<Vec<u8>, EventError>>;
 
-/// What a call answers: JSON.
-pub type Called = Result<Vec<u8>, EventError>;
+/// A function that a trigger calls: a queue, a schedule, an event bus.
+pub(crate) struct Triggered {
+    /// Its name, which its crate, its binary and the template's function share.
+    pub(crate) name: &'static str,
+    /// Calls it with a raw event.
+    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> Calling<'a>,
+}
 
 macro_rules! triggered {
     ($($name:literal $library:ident),*) => {
@@ -65,7 +65,7 @@ macro_rules! triggered {
 }
 
 /// Every function that a trigger calls.
-pub const TRIGGERED: [Triggered; 4] = triggered![
+pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
     "mail-events" mail_events,
     "mail-retry" mail_retry,
     "usage-aggregator" usage_aggregator,
@@ -73,7 +73,7 @@ pub const TRIGGERED: [Triggered; 4] = triggered![
 ];
 
 /// Calls the function of this name as Lambda does; none when there is no such function.
-pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Called> {
+pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
     if let Some(function) = named(name) {
         let service = shared::lambda::service((function.router)(app));
         let answer = invoke::http(service, event).await;

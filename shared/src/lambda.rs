@@ -28,8 +28,10 @@ pub type Ended = ExitCode;
 /// Runs an HTTP function: reads the environment, builds the app, warms up, serves. A fault of the environment ends the
 /// cold start with one line that names it.
 pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
-    init_logs();
-    ended(async { lambda_http::run(service(router(cold_start(needs).await?))).await }.await)
+    let Some(app) = cold_start(needs).await else {
+        return Ended::FAILURE;
+    };
+    ended(lambda_http::run(service(router(app))).await)
 }
 
 /// Runs a function that a trigger calls. A call that fails is told to whoever called, who calls again: the trigger's
@@ -40,26 +42,24 @@ where
     A: Serialize,
     F: Future<Output = Result<A, Error>>,
 {
-    init_logs();
-    let serving = async {
-        let app = cold_start(needs).await?;
-        lambda_runtime::run(lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
-            let deadline = deadline(&call.context, app.now());
-            let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
-            let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
-            Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
-        }))
-        .await
+    let Some(app) = cold_start(needs).await else {
+        return Ended::FAILURE;
     };
-    ended(serving.await)
+    let function = lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
+        let deadline = deadline(&call.context, app.now());
+        let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
+        let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
+        Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
+    });
+    ended(lambda_runtime::run(function).await)
 }
 
 fn ended(result: Result<(), lambda_http::Error>) -> Ended {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Ended::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the function ended");
-            ExitCode::FAILURE
+            tracing::error!(%error, "the runtime ended");
+            Ended::FAILURE
         }
     }
 }
@@ -70,12 +70,20 @@ fn deadline(context: &Context, now: Time) -> Deadline {
     Deadline::after(end.since(now))
 }
 
-async fn cold_start(needs: Needs) -> Result<App, lambda_http::Error> {
-    let app = App::start(Config::from_env()?, Clock::system(), needs, None).await?;
+/// The app, unless the log says why there is none.
+async fn cold_start(needs: Needs) -> Option<App> {
+    init_logs();
+    let config = Config::from_env()
+        .inspect_err(|error| tracing::error!(%error, "cold start ended"))
+        .ok()?;
+    let app = App::start(config, Clock::system(), needs, None)
+        .await
+        .inspect_err(|error| tracing::error!(%error, "cold start ended"))
+        .ok()?;
     if let Err(error) = app.warm().await {
         tracing::warn!(%error, "warm-up failed; the first request tries again");
     }
-    Ok(app)
+    Some(app)
 }
 
 /// The router as a service over Lambda's HTTP events.

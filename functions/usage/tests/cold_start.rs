@@ -13,6 +13,7 @@ fn a_bad_environment_ends_the_cold_start_with_one_line_that_names_every_variable
     assert_eq!(log.lines().count(), 1, "{log}");
     let line: Value = serde_json::from_str(&log).unwrap();
     assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["message"], "cold start ended");
     let error = line["error"].as_str().unwrap();
     for variable in [
         "TABLE_NAME",

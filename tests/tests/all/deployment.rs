@@ -148,6 +148,25 @@ fn a_route_has_one_owner_takes_any_method_and_ends_in_no_slash() {
 }
 
 #[test]
+fn what_lies_below_a_group_is_its_functions_to_answer() {
+    let groups: Vec<_> = routes()
+        .iter()
+        .filter(|route| route.key.starts_with("ANY /api/") && !route.key.contains('{'))
+        // Below it lie the other groups, and what is left is $default's.
+        .filter(|route| route.key != "ANY /api/v1/workspaces")
+        .collect();
+    assert!(groups.len() >= 5, "{groups:?}");
+    for group in groups {
+        let (_, path) = group.key.split_once(' ').unwrap();
+        for below in ["/nowhere", "/no/where"] {
+            let reached = route("GET", &format!("{path}{below}"));
+            assert_eq!(reached.function, group.function, "{path}{below}");
+            assert_eq!(reached.key, format!("ANY {path}/{{proxy+}}"));
+        }
+    }
+}
+
+#[test]
 fn the_environment_is_what_the_code_reads() {
     for function in functions() {
         let given: BTreeSet<&str> = function.environment().into_keys().collect();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use local::functions::{FUNCTIONS, TRIGGERED};
+use local::functions::{self, FUNCTIONS};
 use serde_json::{Value, json};
 use shared::event::EventError;
 
@@ -46,9 +46,8 @@ fn life() -> Vec<Line> {
 
 /// The function that an event is for: the one whose name it begins with, the longest of them.
 fn function_of(event: &str) -> Option<&'static str> {
-    let names = FUNCTIONS.iter().map(|function| function.name);
-    let names = names.chain(TRIGGERED.iter().map(|function| function.name));
-    names
+    functions::names()
+        .into_iter()
         .filter(|name| event.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
         .max_by_key(|name| name.len())
 }
@@ -360,7 +359,7 @@ fn every_event_is_lived_and_every_operation_has_one() {
     }
     let operations: BTreeSet<String> = crate::harness::operations()
         .iter()
-        .map(|operation| operation.name())
+        .map(crate::harness::Operation::name)
         .collect();
     assert_eq!(succeeding, operations, "operations that an event succeeds in, and all");
     let declared: BTreeSet<&str> = template::functions().iter().map(|function| function.name).collect();
@@ -545,5 +544,38 @@ async fn a_strange_request_is_answered_or_refused_and_the_next_one_served() {
             "200",
             "after {what}"
         );
+    }
+}
+
+#[test]
+fn a_body_of_another_shape_is_noticed() {
+    let document = json!({"components": {"schemas": {"Role": {"type": "string", "enum": ["owner", "member"]}}}});
+    let schema = json!({
+        "type": "object",
+        "required": ["id", "role"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "role": {"oneOf": [{"$ref": "#/components/schemas/Role"}, {"type": "null"}]},
+            "times": {"type": "array", "items": {"type": "string", "format": "date-time"}},
+        },
+    });
+    let id = "00000000-0000-7000-8000-000000000000";
+    for (value, faults) in [
+        (
+            json!({"id": id, "role": "owner", "times": ["2026-01-02T03:04:05.678Z"]}),
+            0,
+        ),
+        (json!({"id": id, "role": null}), 0),
+        (json!([]), 1),
+        (json!({}), 2),
+        (json!({"id": id, "role": "king"}), 1),
+        (json!({"id": 7, "role": null}), 2),
+        (json!({"id": "7", "role": null}), 1),
+        (json!({"id": id, "role": null, "hash": "x"}), 1),
+        (json!({"id": id, "role": null, "times": ["2026-01-02T03:04:05Z", 7]}), 3),
+    ] {
+        let mut found = Vec::new();
+        mismatches(&document, &schema, &value, "body", &mut found);
+        assert_eq!(found.len(), faults, "{found:?} in {value}");
     }
 }
