@@ -15,6 +15,7 @@ mod budget;
 mod hostile;
 mod house;
 mod invitations;
+mod mail;
 mod members;
 mod races;
 mod roles;
