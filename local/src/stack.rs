@@ -310,7 +310,9 @@ mod tests {
         let fault = "/_local/mailbox/fault";
         assert_eq!(stack.call("POST", fault, &refuse).await.0, StatusCode::NO_CONTENT);
         let guest = json!({"email": "guest@example.com"});
-        let invited = stack.call_as(token, "POST", "/api/v1/workspaces/invitations", &guest).await;
+        let invited = stack
+            .call_as(token, "POST", "/api/v1/workspaces/invitations", &guest)
+            .await;
         assert_eq!(invited["delivery"]["status"], "queued", "{invited}");
         stack.call("POST", fault, &json!({"mode": "none"})).await;
         stack
@@ -322,8 +324,14 @@ mod tests {
         let (status, told) = stack
             .call("POST", &format!("/_local/mailbox/{id}/bounce"), &Value::Null)
             .await;
-        assert_eq!((status, &told["delivery"]), (StatusCode::OK, &json!("bounced")), "{told}");
-        let list = stack.call_as(token, "GET", "/api/v1/workspaces/invitations", &Value::Null).await;
+        assert_eq!(
+            (status, &told["delivery"]),
+            (StatusCode::OK, &json!("bounced")),
+            "{told}"
+        );
+        let list = stack
+            .call_as(token, "GET", "/api/v1/workspaces/invitations", &Value::Null)
+            .await;
         assert_eq!(list["invitations"][0]["delivery"]["status"], "bounced", "{list}");
         for path in ["/_local/mailbox/none/bounce", &format!("/_local/mailbox/{id}/eaten")] {
             assert_eq!(stack.call("POST", path, &Value::Null).await.0, StatusCode::NOT_FOUND);

@@ -134,7 +134,10 @@ async fn create_invitation(
                 let about = email
                     .iter()
                     .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
-                about.chain([limit.key()]).chain(budget.iter().map(Limit::key)).collect()
+                about
+                    .chain([limit.key()])
+                    .chain(budget.iter().map(Limit::key))
+                    .collect()
             })
             .await?;
         let body = body.as_ref().map_err(Clone::clone)?;
@@ -143,7 +146,7 @@ async fn create_invitation(
         }
         let maker = limit.slot(&items, now)?;
         let room = budget.as_ref().ok_or(Error::InvalidEmail);
-        let room = room.and_then(|budget| budget.slot(&items, now));
+        let room = room.and_then(|budget| budget.slot_in_turn(&items, now));
         let (recipient, invitee) = match room.and_then(|slot| Ok((slot, Invitee::of(&access, body, &items)?))) {
             Ok(fit) => fit,
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
@@ -365,7 +368,7 @@ async fn resend_invitation(
         };
         let maker = limit.slot(&items, now)?;
         let room = match budget.get() {
-            Some(budget) => budget.slot(&items, now),
+            Some(budget) => budget.slot_in_turn(&items, now),
             // A first guess saves reading the budget; the transaction knows whether it holds.
             None => {
                 let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
@@ -418,7 +421,10 @@ async fn authorize(
 ) -> Result<(Access, Items), Error> {
     app.authorize_with(caller, Action::ManageInvitations, |tenant| {
         let invitation = id.map(|id| keys(tenant, id)).unwrap_or_default();
-        invitation.into_iter().chain(limits.iter().map(|limit| limit.key())).collect()
+        invitation
+            .into_iter()
+            .chain(limits.iter().map(|limit| limit.key()))
+            .collect()
     })
     .await
 }

@@ -102,7 +102,9 @@ impl News {
             ),
             Self::Suppressed => (
                 DeliveryStatus::Bounced,
-                Some("The mail service sends nothing to this address, as earlier mails to it bounced or were called spam."),
+                Some(
+                    "The mail service sends nothing to this address, as earlier mails to it bounced or were called spam.",
+                ),
             ),
             Self::BouncedForNow => (
                 DeliveryStatus::Sent,
@@ -174,7 +176,13 @@ mod tests {
     fn a_bounce_before_the_sent_mark_stays() {
         let bounced = Delivery::queued(at(0)).after(News::Bounced, at(1)).unwrap();
         assert_eq!(bounced.status, DeliveryStatus::Bounced);
-        for late in [News::Sent, News::BouncedForNow, News::Delivered, News::Rejected, News::Bounced] {
+        for late in [
+            News::Sent,
+            News::BouncedForNow,
+            News::Delivered,
+            News::Rejected,
+            News::Bounced,
+        ] {
             assert_eq!(bounced.after(late, at(2)), None, "{late:?}");
         }
     }

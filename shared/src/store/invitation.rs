@@ -304,7 +304,9 @@ impl Store {
     ) -> Result<Option<Delivery>, Error> {
         let key = Key::pending(workspace, id);
         let write = match due_again {
-            Some(at) => Write::update(key, "SET #delivery = :delivery, #gsi1sk = :due").bind(":due", due_in_index(at, id)),
+            Some(at) => {
+                Write::update(key, "SET #delivery = :delivery, #gsi1sk = :due").bind(":due", due_in_index(at, id))
+            }
             None => Write::update(key, "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk"),
         };
         let write = write

@@ -7,8 +7,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use local::mailbox::Fault;
 use serde_json::{Value, json};
+use shared::app::{App, Needs};
+use shared::config::{Config, SecretSource};
 use shared::event::{self, Deadline, EventError};
 use shared::models::delivery::{Delivery, DeliveryStatus};
+use shared::secret::Secret;
 
 use crate::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::invariants;
@@ -100,14 +103,18 @@ async fn a_mail_that_did_not_leave_is_sent_later_once_with_the_same_link() {
 #[tokio::test]
 async fn waits_grow_and_end_after_a_day() {
     let world = World::new().await;
-    let ann = world.owner("ann").await;
+    let mut ann = world.owner("ann").await;
     world.mailbox.set_fault(Fault::too_many_requests());
     ann.invite("bob@example.com", "member").await.expect(201);
     world.pass(61);
     assert_eq!(retry(&world).await, report(0, 1, 0));
     assert_eq!(retry(&world).await, report(0, 0, 0));
     world.pass(30);
-    assert_eq!(retry(&world).await, report(0, 0, 0), "it waits as long as it has waited");
+    assert_eq!(
+        retry(&world).await,
+        report(0, 0, 0),
+        "it waits as long as it has waited"
+    );
     world.pass(60);
     assert_eq!(retry(&world).await, report(0, 1, 0));
     world.pass(60);
@@ -118,6 +125,7 @@ async fn waits_grow_and_end_after_a_day() {
     assert_eq!(retry(&world).await, report(0, 0, 0));
     world.pass(3600);
     assert_eq!(retry(&world).await, report(0, 0, 1));
+    ann.log_in().await;
     let (status, reason) = shown(&ann).await;
     assert_eq!(status, "failed");
     assert!(reason.unwrap().contains("24 hours"));
@@ -188,7 +196,10 @@ async fn a_mail_whose_sender_died_is_sent_when_its_hold_ends() {
     // The first holder was not dead but slow. It cannot put back what is done.
     let late = Delivery::queued(world.app.now());
     let again = Some(world.app.now());
-    let stands = world.app.store.invitation_mailed(workspace, id, held_until, &late, again);
+    let stands = world
+        .app
+        .store
+        .invitation_mailed(workspace, id, held_until, &late, again);
     assert_eq!(stands.await.unwrap().unwrap().status, DeliveryStatus::Sent);
     assert_eq!(retry(&world).await, report(0, 0, 0));
     assert_eq!(mails_to(&world, "bob@example.com"), 1);
@@ -281,6 +292,26 @@ async fn what_died_otherwise_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_link_that_would_not_open_is_never_mailed() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    queued(&ann, "bob@example.com").await;
+    world.pass(61);
+    let config = Config {
+        invitation_secret: Some(SecretSource::Value(Secret::new("another key"))),
+        ..(*world.app.config).clone()
+    };
+    let app = App::start(config, world.clock.clone(), Needs::INVITATION, None).await;
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let answer = event::call(mail_retry::handle, app.unwrap(), b"{}", deadline).await;
+    let answer: Value = serde_json::from_slice(&answer.unwrap()).unwrap();
+    assert_eq!(answer, report(0, 0, 1));
+    assert!(shown(&ann).await.1.unwrap().contains("Send it again"));
+    assert!(world.mailbox.mails().is_empty());
+    invariants::check(&world).await;
+}
+
+#[tokio::test]
 async fn an_entry_of_another_kind_keeps_no_mail_waiting() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
@@ -349,7 +380,10 @@ async fn a_bounce_before_the_sent_mark_stays() {
     let issued = ann.invite("bob@example.com", "member").await.expect(201);
     let answer = tell(&world, &bounce("Permanent", &issued.id())).await.unwrap();
     assert_eq!(answer["delivery"], "bounced");
-    let page = world.app.store.due_page(world.app.now().plus(Duration::from_secs(3600)), None);
+    let page = world
+        .app
+        .store
+        .due_page(world.app.now().plus(Duration::from_secs(3600)), None);
     assert!(page.await.unwrap().entries.is_empty(), "it is due no more");
     let workspace = ann.workspace().await.id().parse().unwrap();
     let sent = Delivery {
@@ -358,7 +392,9 @@ async fn a_bounce_before_the_sent_mark_stays() {
     };
     let id = issued.id().parse().unwrap();
     let store = &world.app.store;
-    let marked = store.invitation_mailed(workspace, id, world.app.now(), &sent, None).await;
+    let marked = store
+        .invitation_mailed(workspace, id, world.app.now(), &sent, None)
+        .await;
     assert_eq!(marked.unwrap().unwrap().status, DeliveryStatus::Bounced);
     let (status, reason) = shown(&ann).await;
     assert_eq!(status, "bounced");
@@ -376,7 +412,9 @@ async fn events_at_once_end_with_the_furthest() {
     let id = issued.id();
     let events = [event("Send", &id), event("Delivery", &id), event("Complaint", &id)];
     let told = join_all(events.iter().cycle().take(12).map(|event| tell(&world, event))).await;
-    let complaints = told.into_iter().filter(|answer| answer.as_ref().unwrap()["delivery"] == "complained");
+    let complaints = told
+        .into_iter()
+        .filter(|answer| answer.as_ref().unwrap()["delivery"] == "complained");
     assert_eq!(complaints.count(), 1);
     assert_eq!(shown(&ann).await.0, "complained");
 }
@@ -415,7 +453,14 @@ async fn what_is_no_event_is_refused() {
     without_bounce["detail"]["bounce"] = Value::Null;
     let mut without_mail = event("Delivery", "1");
     without_mail["detail"]["mail"] = Value::Null;
-    for event in [json!({}), json!([]), json!({"detail": {}}), json!(7), without_bounce, without_mail] {
+    for event in [
+        json!({}),
+        json!([]),
+        json!({"detail": {}}),
+        json!(7),
+        without_bounce,
+        without_mail,
+    ] {
         let refused = tell(&world, &event).await;
         assert!(matches!(refused, Err(EventError::Malformed(_))), "{event}: {refused:?}");
     }
@@ -465,7 +510,10 @@ async fn an_address_gets_five_mails_a_day_from_everybody_together() {
     for owner in &mut owners {
         owner.log_in().await;
     }
-    owners[0].invite("guest@example.com", "member").await.refused(429, "RATE_LIMITED");
+    owners[0]
+        .invite("guest@example.com", "member")
+        .await
+        .refused(429, "RATE_LIMITED");
     world.pass(61);
     owners[0].invite("guest@example.com", "member").await.expect(201);
     owners[1].resend(&issued.id()).await.refused(429, "RATE_LIMITED");
@@ -492,5 +540,7 @@ async fn a_mail_that_is_sent_again_costs_its_recipient_s_budget_once() {
         world.pass(61);
         assert_eq!(retry(&world).await, report(1, 0, 0));
     }
-    ann.invite("guest@example.com", "member").await.refused(429, "RATE_LIMITED");
+    ann.invite("guest@example.com", "member")
+        .await
+        .refused(429, "RATE_LIMITED");
 }
