@@ -16,6 +16,7 @@ up)
   await 20 "aws.py (its log: $folder/log)" curl -s "http://127.0.0.1:$aws_port"
   ;;
 down)
+  [ -f "$folder/pid" ] || exit 0
   end_pid "$folder/pid"
   # A call that template.yaml's roles do not allow is a fault, whatever the function made of it.
   ! grep DENIED "$folder/log" >&2 || fail "The roles in template.yaml do not allow what the functions do (above)."

@@ -10,6 +10,6 @@ for function in .aws-sam/build/*/; do
   # Amazon Linux 2023 has glibc 2.34; a machine that has a newer one would not notice.
   newest=$(grep -ao 'GLIBC_2\.[0-9]*' "$function/bootstrap" | sort -uV | tail -1)
   [ "${newest#GLIBC_2.}" -le 34 ] || fail "$(basename "$function") needs $newest, Lambda has GLIBC_2.34."
-  printf '%-16s %9d %9d\n' "$(basename "$function")" "$(stat -c %s "$function/bootstrap")" \
+  printf '%-16s %9d %9d\n' "$(basename "$function")" "$(wc -c <"$function/bootstrap")" \
     "$(gzip -c "$function/bootstrap" | wc -c)"
 done

@@ -28,8 +28,18 @@ sam_local=(--env-vars "$here/env-vars.json" --skip-pull-image --add-host host.do
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+[ "${BASH_VERSINFO[0]}" -ge 4 ] || fail "bash $BASH_VERSION is too old: install bash 4 or newer (macOS: brew install bash)."
+
 # need COMMAND WHAT-TO-DO
 need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing: $2"; }
+
+# needs_for_life: what playing events/life.txt needs besides engines; said before anything is started.
+needs_for_life() {
+  need jq "install it (Debian: apt-get install jq)."
+  need curl "install it (Debian: apt-get install curl)."
+  "$here/tools.sh"
+  [ -f .aws-sam/build/template.yaml ] || fail "Nothing is built: run local/sam/build.sh."
+}
 
 # await SECONDS WHAT COMMAND...: until the command succeeds.
 await() {

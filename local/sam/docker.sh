@@ -22,13 +22,18 @@ engine_up() {
   run=$(mktemp -d /tmp/sam-docker.XXXXXX)
   echo "$run" >"$folder/run"
   ip link show docker0 >/dev/null 2>&1 || touch "$folder/made-bridge"
-  dockerd --host "unix://$run/docker.sock" --data-root "$folder/data" --exec-root "$run/exec" \
+  # In a session of its own: Ctrl-C is ours, and ends it after the containers.
+  setsid dockerd --host "unix://$run/docker.sock" --data-root "$folder/data" --exec-root "$run/exec" \
     --pidfile "$run/dockerd.pid" >"$folder/log" 2>&1 </dev/null &
   echo $! >"$folder/pid"
   export DOCKER_HOST=unix://$run/docker.sock
-  await 60 "dockerd (its log: $folder/log)" docker info
+  await 60 "dockerd (its log: $folder/log)" answers_or_ended "$!"
+  docker info >/dev/null 2>&1 ||
+    fail "dockerd cannot run here (it needs a machine, or a privileged container): $(grep -m1 '^failed to start' "$folder/log" || tail -1 "$folder/log")"
   echo "$DOCKER_HOST" >"$folder/host"
 }
+
+answers_or_ended() { docker info || ! kill -0 "$1"; }
 
 image_up() {
   docker image inspect "$image" >/dev/null 2>&1 && return 0

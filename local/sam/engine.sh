@@ -4,6 +4,7 @@
 . "$(dirname "$0")/common.sh"
 folder=$state/dynamodb
 main=software.amazon.dynamodb.services.local.main.ServerRunner
+java_instead="install Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
 image=amazon/dynamodb-local:3.3.1
 
 has_java() {
@@ -28,12 +29,16 @@ with_java() {
 }
 
 with_docker() {
-  docker run --detach --publish "$dynamodb_port:8000" "$image" \
-    -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry >"$folder/container"
+  local container
+  container=$(docker run --detach --publish "$dynamodb_port:8000" "$image" \
+    -jar DynamoDBLocal.jar -inMemory -sharedDb -disableTelemetry) ||
+    fail "Docker cannot run $image (above); $java_instead."
+  echo "$container" >"$folder/container"
 }
 
 case ${1:-} in
 up)
+  need curl "install it (Debian: apt-get install curl)."
   "$here/tools.sh"
   mkdir -p "$folder"
   is_free "$dynamodb_port" || fail "Port $dynamodb_port is taken: end what listens there, or \`$0 down\`."
@@ -42,7 +47,7 @@ up)
   elif docker info >/dev/null 2>&1; then
     with_docker
   else
-    fail "DynamoDB Local needs Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven), or Docker."
+    fail "DynamoDB Local needs Docker, or else: $java_instead."
   fi
   endpoint=http://127.0.0.1:$dynamodb_port
   await 60 "DynamoDB Local (its log: $folder/log)" curl -s "$endpoint"

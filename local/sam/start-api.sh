@@ -3,8 +3,7 @@
 # until Ctrl-C. `start-api.sh prove` plays events/life.txt over HTTP instead and ends. build.sh comes first.
 . "$(dirname "$0")/common.sh"
 . "$here/life.sh"
-need jq "install it (Debian: apt-get install jq)."
-[ -f .aws-sam/build/template.yaml ] || fail "Nothing is built: run local/sam/build.sh."
+needs_for_life
 url=http://127.0.0.1:$api_port
 log=$state/start-api.log
 is_free "$api_port" || fail "Port $api_port is taken: name another one with PORT=..."
@@ -13,8 +12,7 @@ down() {
   local status=$?
   trap - EXIT INT TERM
   end_pid "$state/start-api.pid"
-  # SAM leaves containers behind when it is ended; its log names them.
-  sed -n 's/^SAM_CONTAINER_ID: //p' "$log" | xargs --no-run-if-empty docker rm --force >/dev/null 2>&1 || true
+  remove_containers
   "$here/aws.sh" down || status=1
   "$here/engine.sh" down
   "$here/docker.sh" down
@@ -28,13 +26,18 @@ trap 'exit 0' INT TERM
 "$here/aws.sh" up
 . "$here/common.sh" # docker.sh may have started an engine
 
-sam local start-api --port "$api_port" --warm-containers EAGER "${sam_local[@]}" >"$log" 2>&1 </dev/null &
+sam local start-api --port "$api_port" --warm-containers EAGER "${sam_local[@]}" >>"$log" 2>&1 </dev/null &
 echo $! >"$state/start-api.pid"
 await 120 "sam local start-api (its log: $log)" curl -s "$url/.well-known/jwks.json"
 
+# A sender: HTTP events go over HTTP. What has another trigger no API can send: it is invoked.
 over_http() {
   local event headers=() line body
   event=$(cat)
+  if ! jq -e .requestContext.http >/dev/null <<<"$event"; then
+    invoke "$1" <<<"$event"
+    return
+  fi
   while read -r line; do headers+=(--header "$line"); done < <(jq -r '.headers | to_entries[]
     | select(.key | test("^(accept|authorization|content-type|origin|access-control-.*)$")) | "\(.key): \(.value)"' <<<"$event")
   body=$(mktemp)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use shared::models::usage::Tier;
 use url::Url;
 
 use crate::{engine::Storage, stack::StackConfig};
@@ -55,10 +56,37 @@ impl From<Serve> for StackConfig {
 }
 
 /// What the program does besides serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print the OpenAPI document and end
     Openapi,
+    /// Change the tier of a workspace of the stack that runs
+    Tier {
+        /// The tier: developer, pro or enterprise
+        #[arg(value_parser = tier)]
+        tier: Tier,
+        /// The workspace, by its slug or its id
+        #[arg(long, default_value = "demo", value_name = "SLUG|ID")]
+        workspace: String,
+        /// The stack's port
+        #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
+        port: u16,
+    },
+    /// Send a day of usage records to the demo workspace, run the hour, and show what became of them
+    UsageDemo {
+        /// How many records
+        #[arg(long, default_value_t = 2_400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        records: u32,
+        /// The port of the stack; when none runs there, one is started for this and ends with it
+        #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
+        port: u16,
+    },
+}
+
+fn tier(name: &str) -> Result<Tier, String> {
+    let tiers = [Tier::Developer, Tier::Pro, Tier::Enterprise];
+    let known = tiers.into_iter().find(|tier| tier.as_str() == name);
+    known.ok_or_else(|| "must be developer, pro or enterprise".to_owned())
 }
 
 const EXAMPLES: &str = "\
@@ -66,7 +94,9 @@ Examples:
   cargo run                            serve on http://127.0.0.1:3000, everything in memory
   cargo run -- --port 3001             another port
   cargo run -- --data local.db         keep the data between runs
-  cargo run -- openapi > openapi.json  write the API's description";
+  cargo run -- openapi > openapi.json  write the API's description
+  cargo run -- usage-demo              a day of usage, to look at
+  cargo run -- tier pro                the demo workspace on another tier";
 
 #[cfg(test)]
 mod tests {
@@ -89,5 +119,6 @@ mod tests {
         assert!(config.seed);
         assert_eq!(Cli::parse_from(["local", "openapi"]).command, Some(Command::Openapi));
         assert!(Cli::try_parse_from(["local", "--port", "70000"]).is_err());
+        assert!(Cli::try_parse_from(["local", "tier", "gold"]).is_err());
     }
 }

@@ -14,15 +14,15 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::invoke;
 
 /// A function that answers HTTP requests.
-pub(crate) struct Function {
+pub struct Function {
     /// Its name, which its crate, its binary and the template's function share.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its routes with their descriptions.
-    pub(crate) routes: fn() -> OpenApiRouter<App>,
+    pub routes: fn() -> OpenApiRouter<App>,
     /// The router it is deployed with.
-    pub(crate) router: fn(App) -> Router,
+    pub router: fn(App) -> Router,
     /// The error codes particular to its operations.
-    pub(crate) errors: &'static Errors,
+    pub errors: &'static Errors,
 }
 
 macro_rules! functions {
@@ -37,7 +37,7 @@ macro_rules! functions {
 }
 
 /// Every function that answers HTTP requests.
-pub(crate) const FUNCTIONS: [Function; 6] = functions![auth, invitations, members, sessions, usage, workspaces];
+pub const FUNCTIONS: [Function; 6] = functions![auth, invitations, members, sessions, usage, workspaces];
 
 /// The HTTP function of this name.
 fn named(name: &str) -> Option<&'static Function> {
@@ -45,12 +45,15 @@ fn named(name: &str) -> Option<&'static Function> {
 }
 
 /// A function that a trigger calls: a queue, a schedule, an event bus.
-pub(crate) struct Triggered {
+pub struct Triggered {
     /// Its name, which its crate, its binary and the template's function share.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Calls it with a raw event.
-    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Result<Vec<u8>, EventError>>,
+    pub call: for<'a> fn(App, &'a [u8], Deadline) -> BoxFuture<'a, Called>,
 }
+
+/// What a call answers: JSON.
+pub type Called = Result<Vec<u8>, EventError>;
 
 macro_rules! triggered {
     ($($name:literal $library:ident),*) => {
@@ -62,7 +65,7 @@ macro_rules! triggered {
 }
 
 /// Every function that a trigger calls.
-pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
+pub const TRIGGERED: [Triggered; 4] = triggered![
     "mail-events" mail_events,
     "mail-retry" mail_retry,
     "usage-aggregator" usage_aggregator,
@@ -70,7 +73,7 @@ pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
 ];
 
 /// Calls the function of this name as Lambda does; none when there is no such function.
-pub(crate) async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
+pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Called> {
     if let Some(function) = named(name) {
         let service = shared::lambda::service((function.router)(app));
         let answer = invoke::http(service, event).await;
@@ -81,7 +84,8 @@ pub(crate) async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Ve
 }
 
 /// The names of all functions.
-pub(crate) fn names() -> Vec<&'static str> {
+#[must_use]
+pub fn names() -> Vec<&'static str> {
     let triggered = TRIGGERED.map(|function| function.name);
     FUNCTIONS
         .map(|function| function.name)

@@ -9,8 +9,11 @@ use clap::Parser;
 use local::{
     cli::{Cli, Command},
     demo::{MEMBER, OWNER, PASSWORD},
-    stack::{self, Stack},
+    operator,
+    stack::{self, Stack, StackConfig},
+    usage_demo,
 };
+use shared::models::usage::Tier;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -18,6 +21,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Some(Command::Openapi) => describe(),
+        Some(Command::Tier { tier, workspace, port }) => set_tier(port, &workspace, tier).await,
+        Some(Command::UsageDemo { records, port }) => demonstrate(port, records).await,
         None => serve(cli).await,
     };
     match ended {
@@ -39,6 +44,44 @@ fn describe() -> Ended {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// Changes a workspace's tier.
+async fn set_tier(port: u16, workspace: &str, tier: Tier) -> Ended {
+    let changed = operator::set_tier(url(port), workspace, tier).await?;
+    let limit = changed
+        .tier
+        .limit()
+        .map_or("unlimited".to_owned(), |units| format!("{units} units a month"));
+    Ok(writeln!(
+        io::stdout(),
+        "{}: {}, {limit}",
+        changed.slug,
+        changed.tier.as_str()
+    )?)
+}
+
+/// Shows a day of usage: in the stack that runs on `port`, else in one of its own.
+async fn demonstrate(port: u16, records: u32) -> Ended {
+    let own = if usage_demo::is_there(url(port)) {
+        None
+    } else {
+        let config = StackConfig {
+            seed: true,
+            ..StackConfig::default()
+        };
+        Some(Stack::start(config).await?)
+    };
+    let at = own.as_ref().map_or_else(|| url(port), |stack| stack.url.clone());
+    let shown = tokio::task::spawn_blocking(move || usage_demo::run(at, records)).await?;
+    if let Some(stack) = own {
+        stack.stop().await;
+    }
+    Ok(writeln!(io::stdout(), "{}", shown?.table())?)
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
 }
 
 /// Serves until Ctrl-C or SIGTERM.

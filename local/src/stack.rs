@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The table's name in the stack's own database.
-const TABLE: &str = "workspaces";
+pub(crate) const TABLE: &str = "workspaces";
 
 /// What a stack is started with.
 #[derive(Clone, Debug, Default)]

@@ -74,6 +74,12 @@ impl Time {
         self.to_string().chars().take(10).collect()
     }
 
+    /// The UTC hour, `2026-01-02T03`.
+    #[must_use]
+    pub fn hour(self) -> String {
+        self.to_string().chars().take(13).collect()
+    }
+
     /// The UTC month, `2026-01`.
     #[must_use]
     pub fn month(self) -> String {

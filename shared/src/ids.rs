@@ -78,6 +78,10 @@ id!(
     InvitationId
 );
 id!(
+    /// A usage record.
+    RecordId
+);
+id!(
     /// A session: one login, however often it is refreshed.
     SessionId
 );

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::process::ExitCode;
 
 use axum::Router;
 use axum::extract::Request;
@@ -21,14 +22,14 @@ use crate::error::Error;
 use crate::event::{self, Deadline};
 use crate::http::gateway::Gateway;
 
-/// What a function's `main` ends with.
-pub type Ended = Result<(), lambda_http::Error>;
+/// What a function's `main` ends with. Why it ended is in the log, as one line.
+pub type Ended = ExitCode;
 
 /// Runs an HTTP function: reads the environment, builds the app, warms up, serves. A fault of the environment ends the
 /// cold start with one line that names it.
 pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
-    let app = cold_start(needs).await?;
-    lambda_http::run(service(router(app))).await
+    init_logs();
+    ended(async { lambda_http::run(service(router(cold_start(needs).await?))).await }.await)
 }
 
 /// Runs a function that a trigger calls. A call that fails is told to whoever called, who calls again: the trigger's
@@ -39,14 +40,28 @@ where
     A: Serialize,
     F: Future<Output = Result<A, Error>>,
 {
-    let app = cold_start(needs).await?;
-    lambda_runtime::run(lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
-        let deadline = deadline(&call.context, app.now());
-        let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
-        let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
-        Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
-    }))
-    .await
+    init_logs();
+    let serving = async {
+        let app = cold_start(needs).await?;
+        lambda_runtime::run(lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
+            let deadline = deadline(&call.context, app.now());
+            let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
+            let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
+            Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
+        }))
+        .await
+    };
+    ended(serving.await)
+}
+
+fn ended(result: Result<(), lambda_http::Error>) -> Ended {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function ended");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// When Lambda ends a call.
@@ -56,11 +71,7 @@ fn deadline(context: &Context, now: Time) -> Deadline {
 }
 
 async fn cold_start(needs: Needs) -> Result<App, lambda_http::Error> {
-    init_logs();
-    let config = Config::from_env().inspect_err(|error| tracing::error!(%error, "cold start ended"))?;
-    let app = App::start(config, Clock::system(), needs, None)
-        .await
-        .inspect_err(|error| tracing::error!(%error, "cold start ended"))?;
+    let app = App::start(Config::from_env()?, Clock::system(), needs, None).await?;
     if let Err(error) = app.warm().await {
         tracing::warn!(%error, "warm-up failed; the first request tries again");
     }

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod lambda;
 pub mod mailer;
 pub mod models;
+pub mod notices;
 pub mod outbox;
 pub mod secret;
 pub mod store;

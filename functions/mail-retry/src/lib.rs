@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use shared::event::Deadline;
 use shared::models::delivery::DeliveryStatus;
 use shared::store::due::Due;
-use shared::{App, Error, outbox};
+use shared::{App, Error, notices, outbox};
 
 /// Mails that are sent side by side: a new account's rate is a few a second.
 const AT_ONCE: usize = 4;
@@ -61,14 +61,16 @@ async fn attempt(app: &App, due: Due, deadline: Deadline) -> Option<DeliveryStat
     if deadline.left() < outbox::SEND_MAX {
         return None;
     }
-    let Some((workspace, id)) = due.key.as_pending() else {
+    let fate = if let Some((workspace, id)) = due.key.as_pending() {
+        outbox::invitation_retry(app, workspace, id, &due.place).await
+    } else if due.key.is_notice() {
+        notices::send(app, due.key.clone(), &due.place).await
+    } else {
         tracing::warn!(key = ?due.key, "a mail is due of an item that has none");
         return None;
     };
-    outbox::invitation_retry(app, workspace, id, &due.place)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::warn!(%error, invitation = %id, "a mail that is due was not seen to");
-            None
-        })
+    fate.unwrap_or_else(|error| {
+        tracing::warn!(%error, key = ?due.key, "a mail that is due was not seen to");
+        None
+    })
 }

@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use axum::{Json, Router};
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use shared::auth::access::Caller;
 use shared::clock::Time;
 use shared::models::role::Action;
@@ -40,20 +42,20 @@ async fn get_usage(State(app): State<App>, caller: Caller) -> Result<Json<UsageR
     let (access, mut items) = app
         .authorize_with(&caller, Action::Read, |tenant| usage::keys(tenant, now))
         .await?;
-    let (day, month) = usage::take(&mut items, access.tenant(), now)?;
+    let used = usage::take(&mut items, access.tenant(), now)?;
     let (today, this_month) = periods(now).ok_or_else(|| Error::Internal(format!("no calendar covers {now}")))?;
     Ok(Json(UsageResponse {
-        day: PeriodUsage::new(day, today),
+        day: PeriodUsage::new(used.day, today),
         tier: access.workspace().tier,
         tier_limit: access.workspace().tier.limit(),
-        as_of: as_of(day, month, access.workspace()),
-        month: PeriodUsage::new(month, this_month),
+        as_of: as_of(used.as_of, access.workspace()),
+        month: PeriodUsage::new(used.month, this_month),
     }))
 }
 
-/// When usage was last aggregated; before the first time, all there is of it is that the workspace was made.
-fn as_of(day: Usage, month: Usage, workspace: &Workspace) -> Time {
-    day.as_of.max(month.as_of).unwrap_or(workspace.created_at)
+/// When usage was last aggregated. A run that was before the workspace was made says no more of it than that.
+fn as_of(run: Option<Time>, workspace: &Workspace) -> Time {
+    run.map_or(workspace.created_at, |run| run.max(workspace.created_at))
 }
 
 /// The usage of the current day and month, as last aggregated.
@@ -78,9 +80,11 @@ struct UsageResponse {
 #[derive(Debug, Serialize, ToSchema)]
 struct PeriodUsage {
     /// Location events, one unit each.
-    location_events: u64,
+    #[schema(value_type = u64)]
+    location_events: u128,
     /// Action deliveries, half a unit each.
-    action_deliveries: u64,
+    #[schema(value_type = u64)]
+    action_deliveries: u128,
     /// The units of both.
     #[schema(value_type = f64, minimum = 0)]
     event_units: Units,
@@ -109,17 +113,18 @@ impl PeriodUsage {
 /// Units, counted in halves: a JSON number, with a fraction only when there is one.
 #[derive(Clone, Copy, Debug)]
 struct Units {
-    halves: u64,
+    halves: u128,
 }
 
 impl Serialize for Units {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = self.halves / 2;
         if self.halves.is_multiple_of(2) {
-            serializer.serialize_u64(self.halves / 2)
-        } else {
-            #[expect(clippy::cast_precision_loss, reason = "exact up to four quadrillion units")]
-            serializer.serialize_f64(self.halves as f64 / 2.0)
+            return serializer.serialize_u128(whole);
         }
+        // As text, for a float would round what is large.
+        let exact = RawValue::from_string(format!("{whole}.5")).map_err(S::Error::custom)?;
+        exact.serialize(serializer)
     }
 }
 
@@ -133,5 +138,6 @@ mod tests {
         assert_eq!(written(0), "0");
         assert_eq!(written(25_000), "12500");
         assert_eq!(written(25_001), "12500.5");
+        assert_eq!(written(u128::from(u64::MAX)), "9223372036854775807.5");
     }
 }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::ids::InvitationId;
 use crate::models::email::EmailAddress;
 use crate::models::role::Role;
+use crate::models::usage::Tier;
 
 /// Sends mails.
 #[derive(Clone, Debug)]
@@ -63,6 +64,37 @@ struct Text<'a> {
     until: String,
 }
 
+/// A notice's mail: a share of a tier's limit is used up.
+#[derive(Clone, Copy, Debug)]
+pub struct NoticeMail<'a> {
+    /// An owner.
+    pub to: &'a EmailAddress,
+    /// Whose usage it is.
+    pub workspace_name: &'a str,
+    /// The UTC month, `2026-01`.
+    pub month: &'a str,
+    /// The tier whose limit it is about.
+    pub tier: Tier,
+    /// The share, in percent.
+    pub percent: u8,
+}
+
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct NoticeHtml<'a> {
+    mail: NoticeMail<'a>,
+    tier: &'static str,
+    limit: u64,
+}
+
+#[derive(Template)]
+#[template(path = "notice.txt")]
+struct NoticeText<'a> {
+    mail: NoticeMail<'a>,
+    tier: &'static str,
+    limit: u64,
+}
+
 /// Characters that a subject holds of a workspace's name.
 const SUBJECT_NAME_MAX: usize = 80;
 
@@ -108,10 +140,6 @@ impl Mailer {
 
     /// Sends an invitation's mail, once.
     pub async fn invitation(&self, mail: &InvitationMail<'_>) -> Result<(), MailError> {
-        const UNWRITTEN: MailError = MailError {
-            retryable: false,
-            reason: "The mail could not be written.",
-        };
         let until = format!(
             "{} UTC",
             mail.expires_at
@@ -135,6 +163,44 @@ impl Mailer {
         }
         .render()
         .map_err(|_| UNWRITTEN)?;
+        let subject = format!("Invitation to {}", in_subject(mail.workspace_name));
+        let tag = ("invitation", mail.invitation_id.to_string());
+        self.send(mail.to, subject, text, html, Some(tag)).await
+    }
+
+    /// Sends a notice's mail, once.
+    pub async fn notice(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
+        let (tier, limit) = (mail.tier.as_str(), mail.tier.limit().unwrap_or_default());
+        let html = NoticeHtml {
+            mail: *mail,
+            tier,
+            limit,
+        }
+        .render()
+        .map_err(|_| UNWRITTEN)?;
+        let text = NoticeText {
+            mail: *mail,
+            tier,
+            limit,
+        }
+        .render()
+        .map_err(|_| UNWRITTEN)?;
+        let subject = format!(
+            "{} has used {} % of its month",
+            in_subject(mail.workspace_name),
+            mail.percent
+        );
+        self.send(mail.to, subject, text, html, None).await
+    }
+
+    async fn send(
+        &self,
+        to: &EmailAddress,
+        subject: String,
+        text: String,
+        html: String,
+        tag: Option<(&str, String)>,
+    ) -> Result<(), MailError> {
         let content = |data: String| {
             Content::builder()
                 .data(data)
@@ -142,22 +208,17 @@ impl Mailer {
                 .build()
                 .map_err(|_| UNWRITTEN)
         };
-        let subject = format!("Invitation to {}", in_subject(mail.workspace_name));
         let message = Message::builder()
             .subject(content(subject)?)
             .body(Body::builder().text(content(text)?).html(content(html)?).build())
             .build();
-        let tag = MessageTag::builder()
-            .name("invitation")
-            .value(mail.invitation_id.to_string())
-            .build()
-            .map_err(|_| UNWRITTEN)?;
+        let tag = tag.map(|(name, value)| MessageTag::builder().name(name).value(value).build());
         self.client
             .send_email()
             .from_email_address(self.from.as_str())
-            .destination(Destination::builder().to_addresses(mail.to.as_str()).build())
+            .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
-            .email_tags(tag)
+            .set_email_tags(tag.transpose().map_err(|_| UNWRITTEN)?.map(|tag| vec![tag]))
             .set_configuration_set_name(self.configuration_set.clone())
             .send()
             .await
@@ -165,6 +226,11 @@ impl Mailer {
             .map_err(|error| classify(&error))
     }
 }
+
+const UNWRITTEN: MailError = MailError {
+    retryable: false,
+    reason: "The mail could not be written.",
+};
 
 fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
     tracing::warn!(error = crate::store::describe(error), "a mail was not sent");
@@ -181,10 +247,7 @@ fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
                 reason: "The mail service refused the mail.",
             }
         }
-        SdkError::ConstructionFailure(_) => MailError {
-            retryable: false,
-            reason: "The mail could not be written.",
-        },
+        SdkError::ConstructionFailure(_) => UNWRITTEN,
         _ => MailError {
             retryable: true,
             reason: "The mail service did not take the mail.",

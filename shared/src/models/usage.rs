@@ -39,25 +39,43 @@ impl Tier {
     }
 }
 
-/// Counted usage of a period, as last aggregated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Counted usage. Sums are wider than a record's count, so that none overflows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Location events, one unit each.
-    pub location_events: u64,
+    pub location_events: u128,
     /// Action deliveries, half a unit each.
-    pub action_deliveries: u64,
-    /// When it was last aggregated.
-    pub as_of: Option<Time>,
+    pub action_deliveries: u128,
 }
 
 impl Usage {
     /// Units in halves, so that sums stay exact.
     #[must_use]
-    pub fn half_units(self) -> u64 {
+    pub fn half_units(self) -> u128 {
         self.location_events
             .saturating_mul(2)
             .saturating_add(self.action_deliveries)
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            location_events: self.location_events.saturating_add(other.location_events),
+            action_deliveries: self.action_deliveries.saturating_add(other.action_deliveries),
+        }
+    }
+}
+
+/// The shares of a tier's limit, in percent, whose crossing the owners hear of: once a month each.
+pub const THRESHOLDS: [u8; 2] = [80, 100];
+
+/// The thresholds of `tier` that a month's usage has reached. An unlimited tier has none.
+pub fn reached(tier: Tier, month: Usage) -> impl Iterator<Item = u8> {
+    THRESHOLDS.into_iter().filter(move |percent| {
+        tier.limit()
+            .is_some_and(|units| month.half_units().saturating_mul(100) >= u128::from(units) * 2 * u128::from(*percent))
+    })
 }
 
 /// A period, from its first to its last whole second.
@@ -103,11 +121,24 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_is_reached_with_its_last_half_unit() {
+        let month = |halves| Usage {
+            location_events: 0,
+            action_deliveries: halves,
+        };
+        let of = |tier, halves| reached(tier, month(halves)).map(u32::from).collect::<Vec<u32>>();
+        assert!(of(Tier::Developer, 799_999).is_empty());
+        assert_eq!(of(Tier::Developer, 800_000), [80]);
+        assert_eq!(of(Tier::Developer, 1_000_000), [80, 100]);
+        assert!(of(Tier::Pro, 1_000_000).is_empty());
+        assert!(of(Tier::Enterprise, u128::MAX).is_empty());
+    }
+
+    #[test]
     fn a_delivery_is_half_a_unit() {
         let usage = Usage {
             location_events: 10_000,
             action_deliveries: 5_001,
-            as_of: None,
         };
         assert_eq!(usage.half_units(), 25_001);
     }

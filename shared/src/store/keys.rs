@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::clock::Time;
-use crate::ids::{InvitationId, UserId, WorkspaceId};
+use crate::ids::{InvitationId, RecordId, UserId, WorkspaceId};
 use crate::models::email::EmailAddress;
 
 /// An item's primary key.
@@ -75,6 +75,12 @@ impl Key {
         Some((workspace, invitation))
     }
 
+    /// Whether this is the key of a notice.
+    #[must_use]
+    pub fn is_notice(&self) -> bool {
+        self.pk.starts_with(NOTICE)
+    }
+
     /// An invitation, found by its id alone.
     #[must_use]
     pub fn invitation(id: InvitationId) -> Self {
@@ -94,19 +100,84 @@ impl Key {
         Self::new("KEYS".to_owned(), "JWKS")
     }
 
-    /// A workspace's usage of a UTC day, `2026-01-02`.
-    #[must_use]
-    pub fn usage_day(workspace: WorkspaceId, now: Time) -> Self {
-        Self::new(format!("USAGE#{workspace}"), format!("DAY#{}", now.date()))
-    }
-
     /// A workspace's usage of a UTC month, `2026-01`.
     #[must_use]
-    pub fn usage_month(workspace: WorkspaceId, now: Time) -> Self {
-        Self::new(format!("USAGE#{workspace}"), format!("MONTH#{}", now.month()))
+    pub fn usage_month(workspace: WorkspaceId, month: &str) -> Self {
+        Self::new(usage_partition(workspace), format!("{USAGE_MONTH}{month}"))
+    }
+
+    /// A workspace's usage of a UTC day, `2026-01-02`: it sorts behind its month's own item.
+    #[must_use]
+    pub fn usage_day(workspace: WorkspaceId, day: &str) -> Self {
+        let month = day.get(..7).unwrap_or_default();
+        Self::new(usage_partition(workspace), format!("{USAGE_MONTH}{month}#DAY#{day}"))
+    }
+
+    /// One of the counters of a workspace's UTC hour, `2026-01-02T03`.
+    #[must_use]
+    pub fn usage_hour(workspace: WorkspaceId, hour: &str, split: u8) -> Self {
+        Self::new(usage_partition(workspace), format!("{USAGE_HOUR}{hour}#{split}"))
+    }
+
+    /// What makes a usage record count once.
+    #[must_use]
+    pub fn usage_record(workspace: WorkspaceId, record: RecordId) -> Self {
+        Self::new(format!("RECORD#{workspace}#{record}"), "RECORD")
+    }
+
+    /// That a workspace has usage which is not aggregated yet, in one of its splits.
+    #[must_use]
+    pub fn usage_news(workspace: WorkspaceId, split: u8) -> Self {
+        Self::new(news_partition(shard_of(workspace)), format!("{workspace}#{split}"))
+    }
+
+    /// When a shard was last aggregated as a whole.
+    #[must_use]
+    pub fn usage_run(shard: u8) -> Self {
+        Self::new(format!("RUN#{shard:02}"), "RUN")
+    }
+
+    /// A notice to a workspace's owners that a share of their tier's limit is used up.
+    #[must_use]
+    pub fn usage_notice(workspace: WorkspaceId, month: &str, tier: &str, percent: u8) -> Self {
+        Self::new(
+            format!("NOTICE#{workspace}"),
+            format!("NOTICE#{month}#{tier}#{percent}"),
+        )
     }
 }
 
+/// Shards that the news of all workspaces are spread over.
+pub const SHARDS: u8 = 64;
+/// Counters that an hour's usage is spread over, so that batches of one workspace do not meet on one item.
+pub const SPLITS: u8 = 4;
+/// What parts a key.
+pub const SEPARATOR: char = '#';
+/// The prefix of months', and of their days', sort keys.
+pub const USAGE_MONTH: &str = "MONTH#";
+/// The prefix of hours' sort keys.
+pub const USAGE_HOUR: &str = "HOUR#";
+
+/// The shard of a workspace's news. The random bits of its id (UUID v7: the last ones) spread evenly.
+#[must_use]
+pub fn shard_of(workspace: WorkspaceId) -> u8 {
+    workspace.as_bytes()[15] % SHARDS
+}
+
+/// The partition of a workspace's usage.
+#[must_use]
+pub fn usage_partition(workspace: WorkspaceId) -> String {
+    format!("USAGE#{workspace}")
+}
+
+/// The partition of a shard's news.
+#[must_use]
+pub fn news_partition(shard: u8) -> String {
+    format!("NEWS#{shard:02}")
+}
+
+/// The prefix of notices' partitions and sort keys.
+const NOTICE: &str = "NOTICE#";
 /// The prefix of workspaces' partitions.
 const WORKSPACE: &str = "WS#";
 /// The prefix of members' sort keys.
@@ -149,6 +220,12 @@ pub fn due_in_index(due_at: Time, id: InvitationId) -> String {
     format!("{due_at}#{id}")
 }
 
+/// A notice's place in that list.
+#[must_use]
+pub fn notice_due_in_index(due_at: Time, notice: &Key) -> String {
+    format!("{due_at}#{}#{}", notice.pk, notice.sk)
+}
+
 /// The end of that list's part that is due `now`: behind every place of this very millisecond.
 #[must_use]
 pub fn due_until(now: Time) -> String {
@@ -159,6 +236,15 @@ pub fn due_until(now: Time) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_month_sorts_before_its_days_and_apart_from_the_next() {
+        let workspace = WorkspaceId::from_bytes([1; 16]);
+        let month = |text| Key::usage_month(workspace, text).sk;
+        let day = Key::usage_day(workspace, "2026-01-31").sk;
+        assert!(month("2026-01") < day && day < month("2026-02"));
+        assert!(day.starts_with(&month("2026-01")));
+    }
 
     #[test]
     fn member_keys_sort_by_the_time_of_joining() {

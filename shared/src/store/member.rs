@@ -8,7 +8,7 @@ use super::{Key, Store, Write, Writes, account, key_item, parse, unavailable};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::ids::UserId;
+use crate::ids::{UserId, WorkspaceId};
 use crate::models::member::Member;
 use crate::models::role::{Role, RoleChange};
 use crate::models::user::{Membership, Session, User};
@@ -64,7 +64,16 @@ impl Store {
         position: Option<Position>,
         limit: usize,
     ) -> Result<MemberPage, Error> {
-        let workspace = tenant.workspace_id();
+        self.members_of(tenant.workspace_id(), position, limit).await
+    }
+
+    /// As [`Store::member_page`], for what acts on nobody's behalf.
+    pub(super) async fn members_of(
+        &self,
+        workspace: WorkspaceId,
+        position: Option<Position>,
+        limit: usize,
+    ) -> Result<MemberPage, Error> {
         let partition = workspace_partition(workspace);
         let mut start = position.map(|after| key_item(&Key::member(workspace, after.at, UserId::from_bytes(after.id))));
         let mut members: Vec<Member> = Vec::new();

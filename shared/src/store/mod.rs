@@ -10,6 +10,7 @@ pub mod jwks;
 pub mod keys;
 pub mod limit;
 pub mod member;
+pub mod notice;
 pub mod table;
 pub mod usage;
 pub mod workspace;

@@ -15,13 +15,14 @@ use crate::ids::{SessionId, WorkspaceId, random_bytes};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::text::Name;
+use crate::models::usage::Tier;
 use crate::models::user::{Membership, Session, User};
 use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
 /// Sessions that revoking all of a workspace's counts at most.
 pub const SESSIONS_COUNTED_MAX: usize = 10_000;
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct SlugRecord {
     workspace_id: WorkspaceId,
 }
@@ -107,6 +108,20 @@ impl Store {
         );
         expression.field("map_home", update.map_home.as_ref());
         let write = expression.into_write(Key::workspace(access.workspace().id), now);
+        self.update_one(write).await.map_err(Error::from)
+    }
+
+    /// The id of the workspace that has this slug.
+    pub async fn workspace_of_slug(&self, slug: &str) -> Result<Option<WorkspaceId>, Error> {
+        let key = Key::slug(slug);
+        let record: Option<SlugRecord> = self.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(record.map(|record| record.workspace_id))
+    }
+
+    /// Puts a workspace on a tier: an operator's deed, for which there is no route. [`Error::Stale`] when there is no
+    /// such workspace.
+    pub async fn workspace_set_tier(&self, id: WorkspaceId, tier: Tier) -> Result<Workspace, Error> {
+        let write = Write::update(Key::workspace(id), "SET #tier = :tier").bind(":tier", tier);
         self.update_one(write).await.map_err(Error::from)
     }
 

@@ -127,6 +127,13 @@ impl Write {
         self
     }
 
+    /// As [`Write::bind`], with a value as the table holds it.
+    #[must_use]
+    pub(super) fn bind_raw(mut self, name: &str, value: AttributeValue) -> Self {
+        self.values.insert(name.to_owned(), value);
+        self
+    }
+
     /// Lets `#placeholder` stand for an attribute whose name is data, such as a map's key.
     #[must_use]
     pub fn name(mut self, placeholder: &str, attribute: impl Into<String>) -> Self {
@@ -139,6 +146,15 @@ impl Write {
     pub fn with(mut self, attribute: &str, value: impl Into<String>) -> Self {
         if let Kind::Put(item) = &mut self.kind {
             item.insert(attribute.to_owned(), AttributeValue::S(value.into()));
+        }
+        self
+    }
+
+    /// Adds an attribute to an item that is put, as the table holds it.
+    #[must_use]
+    pub(super) fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
+        if let Kind::Put(item) = &mut self.kind {
+            item.insert(attribute.to_owned(), value);
         }
         self
     }
@@ -272,6 +288,15 @@ impl Store {
     /// Commits a transaction. [`Error::Stale`] when a condition did not hold; a meeting with another transaction is
     /// tried again. The SDK's own retries carry one client request token, so a lost answer applies nothing twice.
     pub async fn commit(&self, writes: Writes) -> Result<(), Error> {
+        match self.commit_or_failed(writes).await?.as_slice() {
+            [] => Ok(()),
+            _ => Err(Error::Stale),
+        }
+    }
+
+    /// As [`Store::commit`], but answers the places of the writes whose conditions did not hold; none when it is
+    /// committed.
+    pub(super) async fn commit_or_failed(&self, writes: Writes) -> Result<Vec<usize>, Error> {
         let items = writes
             .0
             .into_iter()
@@ -289,14 +314,15 @@ impl Store {
                 .client_request_token(&token)
                 .send()
                 .await;
-            let Err(error) = sent else { return Ok(()) };
+            let Err(error) = sent else { return Ok(Vec::new()) };
             let Some(service) = error.as_service_error() else {
                 return Err(unavailable("TransactWriteItems", &error));
             };
             if let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled) = service {
-                let codes: Vec<&str> = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
-                if codes.contains(&"ConditionalCheckFailed") {
-                    return Err(Error::Stale);
+                let codes: Vec<&str> = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
+                let failed: Vec<usize> = (0..codes.len()).filter(|place| codes[*place] == "ConditionalCheckFailed").collect();
+                if !failed.is_empty() {
+                    return Ok(failed);
                 }
                 if codes.contains(&"ValidationError") || codes.contains(&"ItemCollectionSizeLimitExceeded") {
                     return Err(Error::Internal("TransactWriteItems: an item was not valid".to_owned()));

@@ -30,6 +30,8 @@ use shared::config::Config;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
+use crate::{deployed, template};
+
 pub const PASSWORD: &str = "correct horse";
 
 /// The engine of this process. It lives on a thread of its own, as each test's runtime ends with its test.
@@ -73,7 +75,8 @@ pub struct World {
     pub clock: Clock,
     pub mailbox: Mailbox,
     pub calls: Calls,
-    router: Router,
+    /// What answers requests.
+    pub router: Router,
     people: AtomicU32,
     _mailbox_server: MailboxServer,
 }
@@ -191,6 +194,7 @@ impl World {
         rows
     }
 
+    /// What is answered to a request; whoever answers is held to the role that the template gives its function.
     pub async fn send(&self, request: Request<Body>, address: IpAddr) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(Gateway {
@@ -198,7 +202,9 @@ impl World {
             source_ip: Some(address),
             domain_name: Some("api.example.com".to_owned()),
         });
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let function = template::route(request.method().as_str(), request.uri().path()).function;
+        let answering = self.router.clone().oneshot(request);
+        let response = deployed::in_role(function, answering).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -581,10 +587,11 @@ impl Intercept for Calls {
 
     fn read_before_transmit(
         &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        deployed::hold_to_role(context.request());
         let mut layer = Layer::new("calls");
         layer.store_put(Began(Instant::now()));
         cfg.push_layer(layer);

@@ -7,11 +7,15 @@
 )]
 #![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
+mod deployed;
 mod harness;
 mod invariants;
+mod template;
 
 mod accounts;
 mod budget;
+mod deployment;
+mod events;
 mod hostile;
 mod house;
 mod invitations;
@@ -22,4 +26,5 @@ mod roles;
 mod secrets;
 mod tenants;
 mod usage;
+mod usage_model;
 mod workspaces;

@@ -1,0 +1,105 @@
+//! Notices: made beside the usage that they tell of, claimed before they are sent, done when every owner was told.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::write::UpdateError;
+use super::{Key, Store, Write, keys, table};
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::{UserId, WorkspaceId};
+use crate::models::member::Member;
+use crate::models::notice::{LEASE, Notice};
+use crate::models::role::Role;
+use crate::models::usage::Tier;
+use crate::models::workspace::Workspace;
+use crate::store::cursor::Position;
+
+/// Members read at once in search of the owners.
+const PAGE: usize = 500;
+
+/// A notice's key.
+#[must_use]
+pub fn key(notice: &Notice) -> Key {
+    Key::usage_notice(notice.workspace_id, &notice.month, notice.tier.as_str(), notice.percent)
+}
+
+/// Where the list of due mails shows a new notice: once whoever made it has had the time to send it.
+#[must_use]
+pub fn place(notice: &Notice) -> String {
+    keys::notice_due_in_index(notice.created_at.plus(LEASE), &key(notice))
+}
+
+/// Makes a notice, due to be sent.
+#[must_use]
+pub fn create(notice: &Notice) -> Write {
+    let key = key(notice);
+    let place = place(notice);
+    Write::create("notice", key, notice)
+        .with(table::INDEX_PK, keys::DUE)
+        .with(table::INDEX_SK, place)
+}
+
+impl Store {
+    /// The workspace's tier, and those of the notices that were not made before.
+    pub async fn notices_fresh(
+        &self,
+        workspace: WorkspaceId,
+        mut notices: Vec<Notice>,
+    ) -> Result<(Option<Tier>, Vec<Notice>), Error> {
+        let mut keys: Vec<Key> = notices.iter().map(key).collect();
+        keys.push(Key::workspace(workspace));
+        let mut items = self.get(keys).await?;
+        notices.retain(|notice| !items.contains(&key(notice)));
+        let workspace: Option<Workspace> = items.take(&Key::workspace(workspace))?;
+        Ok((workspace.map(|workspace| workspace.tier), notices))
+    }
+
+    /// The workspace that a notice is about; none when it was deleted.
+    pub async fn notice_workspace(&self, notice: &Notice) -> Result<Option<Workspace>, Error> {
+        let key = Key::workspace(notice.workspace_id);
+        self.get(vec![key.clone()]).await?.take(&key)
+    }
+
+    /// Claims a notice that the list of due mails shows at `place`, until `until`; none when somebody else has it, or it
+    /// is done.
+    pub async fn notice_claim(&self, key: Key, place: &str, until: Time) -> Result<Option<Notice>, Error> {
+        let next = keys::notice_due_in_index(until, &key);
+        let write = Write::update(key, "SET #gsi1sk = :next")
+            .when("#gsi1sk = :place")
+            .bind(":next", next)
+            .bind(":place", place);
+        match self.update_one(write).await {
+            Ok(claimed) => Ok(Some(claimed)),
+            Err(UpdateError::Condition(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records that an owner was told.
+    pub async fn notice_told(&self, notice: &Notice, owner: UserId) -> Result<(), Error> {
+        let write = Write::update(key(notice), "ADD #told :owner")
+            .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]));
+        self.update_one::<Notice>(write).await?;
+        Ok(())
+    }
+
+    /// Records that nobody is left to be told.
+    pub async fn notice_done(&self, notice: &Notice) -> Result<(), Error> {
+        let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk");
+        self.update_one::<Notice>(write).await?;
+        Ok(())
+    }
+
+    /// The owners of a workspace that has `count` of them.
+    pub async fn owners(&self, workspace: WorkspaceId, count: u64) -> Result<Vec<Member>, Error> {
+        let (mut owners, mut position) = (Vec::new(), None::<Position>);
+        loop {
+            let page = self.members_of(workspace, position, PAGE).await?;
+            position = page.members.last().map(super::member::position);
+            owners.extend(page.members.into_iter().filter(|member| member.role == Role::Owner));
+            if !page.more || owners.len() as u64 >= count {
+                return Ok(owners);
+            }
+        }
+    }
+}
