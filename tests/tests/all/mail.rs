@@ -13,13 +13,15 @@ use shared::event::{self, Deadline, EventError};
 use shared::models::delivery::{Delivery, DeliveryStatus};
 use shared::secret::Secret;
 
+use crate::deployed::in_role;
 use crate::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::invariants;
 
 /// Calls `mail-retry` as its schedule does.
 async fn retry(world: &World) -> Value {
     let deadline = Deadline::after(Duration::from_secs(60));
-    let answer = event::call(mail_retry::handle, world.app.clone(), b"{}", deadline).await;
+    let call = event::call(mail_retry::handle, world.app.clone(), b"{}", deadline);
+    let answer = in_role("mail-retry", call).await;
     serde_json::from_slice(&answer.unwrap()).unwrap()
 }
 
@@ -27,7 +29,8 @@ async fn retry(world: &World) -> Value {
 async fn tell(world: &World, event: &Value) -> Result<Value, EventError> {
     let deadline = Deadline::after(Duration::from_secs(10));
     let event = event.to_string();
-    let answer = event::call(mail_events::handle, world.app.clone(), event.as_bytes(), deadline).await?;
+    let call = event::call(mail_events::handle, world.app.clone(), event.as_bytes(), deadline);
+    let answer = in_role("mail-events", call).await?;
     Ok(serde_json::from_slice(&answer).unwrap())
 }
 
