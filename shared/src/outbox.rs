@@ -16,6 +16,7 @@ use crate::mailer::{InvitationMail, MailError};
 use crate::models::delivery::{Delivery, DeliveryStatus, retry_at};
 use crate::models::invitation::{Pending, Status};
 use crate::models::workspace::Workspace;
+use crate::secret::SecretHash;
 
 /// How long the maker of an invitation holds its mail: longer than its function may run.
 pub const MAKER_HOLDS: Duration = Duration::from_secs(60);
@@ -109,37 +110,39 @@ pub async fn invitation_retry(
         Err(Error::Stale) => return Ok(None),
         Err(error) => return Err(error),
     };
+    let token = app.invitation_key()?.token(id);
     let now = app.now();
-    let given_up = |reason: &str| Delivery {
-        status: DeliveryStatus::Failed,
-        updated_at: now,
-        reason: Some(reason.to_owned()),
-    };
-    let stands = match context.open() {
-        Ok((pending, workspace, _)) if pending.status(now) == Status::Pending => {
-            let link = link(&pending.link_page, id, &app.invitation_key()?.token(id));
+    let given_up = match context.open() {
+        Ok((pending, ..)) if pending.status(now) != Status::Pending => {
+            "The invitation expired before its mail could be sent."
+        }
+        Ok(_) if SecretHash::of(&token) != context.invited.invitation.token_hash => {
+            "The key of invitation links changed before the mail could be sent. Send it again."
+        }
+        Ok((pending, workspace, _)) => {
+            let link = link(&pending.link_page, id, &token);
             let letter = InvitationLetter {
                 workspace,
                 pending,
                 link: &link,
                 held_until,
             };
-            invitation_send(app, letter).await?
+            let stands = invitation_send(app, letter).await?;
+            return Ok(stands.map(|delivery| delivery.status));
         }
-        Ok(_) => {
-            let delivery = given_up("The invitation expired before its mail could be sent.");
-            app.store
-                .invitation_mailed(workspace, id, held_until, &delivery, None)
-                .await?
-        }
-        Err(Error::InvitationRevoked) => {
-            let delivery = given_up("The invitation was no longer valid when its mail could be sent.");
-            app.store
-                .invitation_mailed(workspace, id, held_until, &delivery, None)
-                .await?
-        }
-        Err(_) => None,
+        Err(Error::InvitationRevoked) => "The invitation was no longer valid when its mail could be sent.",
+        // It ended meanwhile.
+        Err(_) => return Ok(None),
     };
+    let delivery = Delivery {
+        status: DeliveryStatus::Failed,
+        updated_at: now,
+        reason: Some(given_up.to_owned()),
+    };
+    let stands = app
+        .store
+        .invitation_mailed(workspace, id, held_until, &delivery, None)
+        .await?;
     Ok(stands.map(|delivery| delivery.status))
 }
 

@@ -146,7 +146,7 @@ async fn create_invitation(
         }
         let maker = limit.slot(&items, now)?;
         let room = budget.as_ref().ok_or(Error::InvalidEmail);
-        let room = room.and_then(|budget| budget.slot(&items, now));
+        let room = room.and_then(|budget| budget.slot_in_turn(&items, now));
         let (recipient, invitee) = match room.and_then(|slot| Ok((slot, Invitee::of(&access, body, &items)?))) {
             Ok(fit) => fit,
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
@@ -368,7 +368,7 @@ async fn resend_invitation(
         };
         let maker = limit.slot(&items, now)?;
         let room = match budget.get() {
-            Some(budget) => budget.slot(&items, now),
+            Some(budget) => budget.slot_in_turn(&items, now),
             // A first guess saves reading the budget; the transaction knows whether it holds.
             None => {
                 let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);

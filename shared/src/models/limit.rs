@@ -92,6 +92,25 @@ impl Rule {
         }
     }
 
+    /// As [`Rule::free_slot`], but in turn: the slot behind the one that was taken last, so that who knows that one can
+    /// guess the next.
+    pub fn next_slot(&self, stamps: &Stamps, now: Time) -> Result<FreeSlot, RateLimited> {
+        let last = stamps.iter().max_by_key(|(_, stamp)| **stamp).map(|(index, _)| *index);
+        let next = last.map_or(0, |index| self.behind(index));
+        let free = self.free_slot(stamps, now, 0)?;
+        let is_free = stamps.get(&next).is_none_or(|stamp| *stamp <= free.free_until);
+        Ok(FreeSlot {
+            index: if is_free { next } else { free.index },
+            ..free
+        })
+    }
+
+    /// The slot behind another one.
+    #[must_use]
+    pub fn behind(&self, index: usize) -> usize {
+        (index + 1).checked_rem(self.limit).unwrap_or(0)
+    }
+
     /// The refusal when no slot is free: the oldest one comes free first.
     #[must_use]
     pub fn refusal(&self, stamps: &Stamps, now: Time) -> RateLimited {
@@ -130,6 +149,19 @@ mod tests {
                 .index,
             0
         );
+    }
+
+    #[test]
+    fn slots_in_turn_follow_each_other() {
+        let (mut stamps, mut now, mut taken) = (Stamps::new(), Time::from_millis(0), Vec::new());
+        for _ in 0..25 {
+            now = now.plus(Duration::from_secs(360));
+            let slot = RULE.next_slot(&stamps, now).unwrap();
+            stamps.insert(slot.index, now);
+            taken.push(slot.index);
+        }
+        assert!(taken.iter().copied().eq((0..10).cycle().take(25)));
+        assert!(RULE.next_slot(&stamps, now.plus(Duration::from_secs(359))).is_err());
     }
 
     proptest! {

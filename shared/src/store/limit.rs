@@ -56,10 +56,17 @@ impl Limit {
         Ok(self.taking(free.index, now))
     }
 
+    /// As [`Limit::slot`], in turn, for a limit whose next slot somebody guesses with [`Limit::slot_behind`].
+    pub fn slot_in_turn(&self, items: &Items, now: Time) -> Result<Slot, Error> {
+        let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
+        let free = self.rule.next_slot(&stamps, now).map_err(Error::RateLimited)?;
+        Ok(self.taking(free.index, now))
+    }
+
     /// The slot behind `index`, unread: likely free, and the write that takes it knows.
     #[must_use]
     pub fn slot_behind(&self, index: usize, now: Time) -> Slot {
-        self.taking((index + 1) % self.rule.limit, now)
+        self.taking(self.rule.behind(index), now)
     }
 
     fn taking(&self, index: usize, now: Time) -> Slot {

@@ -266,8 +266,12 @@ impl Checker<'_> {
             .is_some_and(|guard| guard["invitation_id"] == id.as_str());
         self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
         let due = pending["gsi1pk"] == "DUE";
-        self.expect(!due || pending["delivery"]["status"] == "queued", || {
-            format!("{at}: its mail is due, and {}", pending["delivery"]["status"])
+        self.expect(due == (pending["delivery"]["status"] == "queued"), || {
+            format!("{at}: its mail is due: {due}, and {}", pending["delivery"]["status"])
+        });
+        let place = text(pending, "gsi1sk");
+        self.expect(due == place.ends_with(&format!("Z#{id}")), || {
+            format!("{at}: its mail is due: {due}, at {place:?}")
         });
     }
 
@@ -308,6 +312,7 @@ impl Checker<'_> {
         let rules = [
             ("invitation-create", 10),
             ("invitation-resend", 10),
+            ("invitation-recipient", 5),
             ("revoke-all", 1),
             ("login-email", 15),
             ("login-address", 60),

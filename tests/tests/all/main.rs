@@ -19,6 +19,7 @@ mod events;
 mod hostile;
 mod house;
 mod invitations;
+mod mail;
 mod members;
 mod races;
 mod roles;

@@ -208,12 +208,13 @@ async fn creates_for_one_address_leave_one_pending() {
     let world = world().await;
     let ann = world.owner("ann").await;
     let bea = world.joins(&ann, "bea", "manager").await;
-    let answers = at_once((0..8).map(|number| {
+    // As many as one address may get in a day.
+    let answers = at_once((0..5).map(|number| {
         let by = if number % 2 == 0 { &ann } else { &bea };
         deed!(by, |it| it.invite("guest@example.com", "member"))
     }))
     .await;
-    assert_eq!(count(&answers, 201), 8, "{:?}", told(&answers));
+    assert_eq!(count(&answers, 201), 5, "{:?}", told(&answers));
     let list = ann.invitations().await.expect(200);
     assert_eq!(list.body["total"], 1);
     let guest = world.stranger("guest");
