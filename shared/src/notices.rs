@@ -11,7 +11,7 @@ use crate::mailer::NoticeMail;
 use crate::models::notice::{LEASE, Notice};
 use crate::models::usage::{Tier, Usage, reached};
 use crate::store::usage::Month;
-use crate::store::{Write, notice};
+use crate::store::{Key, Write, notice};
 
 /// The notices that months call for and that were not made before.
 pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time) -> Result<Vec<Notice>, Error> {
@@ -42,6 +42,15 @@ pub async fn send_all(app: &App, notices: Vec<Notice>) {
         if let Err(error) = send(app, &notice).await {
             tracing::warn!(%error, workspace = %notice.workspace_id, "a notice was not sent; it stays due");
         }
+    }
+}
+
+/// Sends the notice at `key`, which the list of due mails named, if it is due still. True when this call ended it.
+pub async fn send_due(app: &App, key: Key) -> Result<bool, Error> {
+    match app.store.notice(key).await? {
+        Some(notice) if notice.due_at <= app.now() => send(app, &notice).await,
+        // It is gone, or whoever claimed it last still has the time to send it.
+        _ => Ok(false),
     }
 }
 

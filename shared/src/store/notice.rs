@@ -48,6 +48,11 @@ impl Store {
         Ok((workspace.map(|workspace| workspace.tier), notices))
     }
 
+    /// A notice by its key.
+    pub async fn notice(&self, key: Key) -> Result<Option<Notice>, Error> {
+        self.get(vec![key.clone()]).await?.take(&key)
+    }
+
     /// The workspace that a notice is about; none when it was deleted.
     pub async fn notice_workspace(&self, notice: &Notice) -> Result<Option<Workspace>, Error> {
         let key = Key::workspace(notice.workspace_id);

@@ -9,6 +9,7 @@
 
 mod harness;
 mod invariants;
+mod meter;
 
 mod accounts;
 mod budget;
@@ -21,5 +22,7 @@ mod roles;
 mod secrets;
 mod tenants;
 mod usage;
+mod usage_aggregation;
+mod usage_ingest;
 mod usage_model;
 mod workspaces;
