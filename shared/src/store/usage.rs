@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{self, SPLITS, USAGE_HOUR, USAGE_MONTH};
+use super::write::UpdateError;
 use super::{Item, Items, Key, Store, Write, Writes, table, unavailable};
 use crate::auth::access::Tenant;
 use crate::clock::Time;
@@ -299,13 +300,14 @@ impl Store {
 
     /// Records that everything taken before `as_of` is rolled up in this shard.
     pub async fn usage_run_done(&self, shard: u8, as_of: Time) -> Result<(), Error> {
-        let write = Write::put("usage-run", Key::usage_run(shard), &Run { as_of })
+        let write = Write::upsert(Key::usage_run(shard), "SET #entity = :entity, #as_of = :as_of")
             .when("attribute_not_exists(#pk) OR #as_of < :as_of")
+            .bind(":entity", "usage-run")
             .bind(":as_of", as_of);
-        match self.commit(Writes::new().and(write)).await {
+        match self.update_one::<Run>(write).await {
             // A later run was faster.
-            Err(Error::Stale) => Ok(()),
-            settled => settled,
+            Ok(_) | Err(UpdateError::Condition(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

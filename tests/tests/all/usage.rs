@@ -1,10 +1,11 @@
 //! `/workspaces/usage`: what was used, as last aggregated.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use shared::clock::Time;
+use shared::event::Deadline;
 
 use crate::harness::{Person, World};
 
@@ -16,28 +17,23 @@ fn travel(world: &World, moment: &str) {
     world.pass(ahead.div_euclid(1000) + 1);
 }
 
-/// Writes what an aggregation would have found.
-async fn aggregated(world: &World, owner: &Person<'_>, period: &str, events: u64, deliveries: u64, as_of: &str) {
-    let text = |text: String| AttributeValue::S(text);
-    let item = HashMap::from([
-        ("pk".to_owned(), text(format!("USAGE#{}", owner.workspace().await.id()))),
-        ("sk".to_owned(), text(period.to_owned())),
-        ("entity".to_owned(), text("usage-day".to_owned())),
-        ("location_events".to_owned(), AttributeValue::N(events.to_string())),
-        (
-            "action_deliveries".to_owned(),
-            AttributeValue::N(deliveries.to_string()),
-        ),
-        ("as_of".to_owned(), text(as_of.to_owned())),
-    ]);
-    world
-        .app
-        .store
-        .client()
-        .put_item()
-        .table_name(world.app.store.table())
-        .set_item(Some(item))
-        .send()
+/// Takes records of `kind` that occurred at `moment`: each a message of the queue.
+async fn used(world: &World, owner: &Person<'_>, kind: &str, count: u64, moment: &str) {
+    let body = json!({
+        "id": uuid::Uuid::from_bytes(shared::ids::random_bytes()), "workspace_id": owner.workspace().await.id(),
+        "kind": kind, "count": count, "occurred_at": moment,
+    });
+    let event =
+        json!({"Records": [{"messageId": "m", "body": body.to_string(), "attributes": {}, "messageAttributes": {}}]});
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let answer = usage_ingest::handle(world.app.clone(), serde_json::from_value(event).unwrap(), deadline);
+    assert!(answer.await.unwrap().batch_item_failures.is_empty());
+}
+
+/// The hour's run.
+async fn run(world: &World) {
+    let event = serde_json::from_value(json!({"source": "aws.scheduler"})).unwrap();
+    usage_aggregator::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)))
         .await
         .unwrap();
 }
@@ -97,30 +93,25 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     travel(&world, "2096-12-31T12:00:00Z");
     owner.log_in().await;
     let other = world.owner("eve").await;
-    aggregated(
-        &world,
-        &owner,
-        "DAY#2096-12-31",
-        10_000,
-        5_001,
-        "2096-12-31T11:00:00.000Z",
-    )
-    .await;
-    aggregated(
-        &world,
-        &owner,
-        "MONTH#2096-12",
-        70_000,
-        60_000,
-        "2096-12-31T11:00:00.000Z",
-    )
-    .await;
+    used(&world, &owner, "location_event", 10_000, "2096-12-31T11:59:59.999Z").await;
+    used(&world, &owner, "action_delivery", 5_001, "2096-12-31T00:00:00Z").await;
+    used(&world, &owner, "location_event", 60_000, "2096-12-30T23:59:59.999Z").await;
+    used(&world, &owner, "action_delivery", 54_999, "2096-12-01T00:00:00Z").await;
+    used(&world, &owner, "location_event", 1, "2096-11-30T23:59:59.999Z").await;
+    let before = owner.get("/workspaces/usage").await.expect(200).body;
+    assert_eq!(
+        (&before["event_units"], &before["as_of"]),
+        (&json!(0), &owner.workspace().await.body["created_at"])
+    );
+    let run_at = world.clock.now();
+    run(&world).await;
     let usage = owner.get("/workspaces/usage").await.expect(200);
+    let as_of: Time = usage.body["as_of"].as_str().unwrap().parse().unwrap();
+    assert!(as_of >= run_at && as_of <= world.clock.now());
     for (field, value) in [
         ("location_events", json!(10_000)),
         ("action_deliveries", json!(5_001)),
         ("event_units", json!(12_500.5)),
-        ("as_of", json!("2096-12-31T11:00:00.000Z")),
         ("period_end", json!("2096-12-31T23:59:59.000Z")),
     ] {
         assert_eq!(usage.body[field], value, "{field}");
@@ -146,6 +137,10 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
         (&json!(0), &json!(0))
     );
     assert_eq!(next.body["period_start"], "2097-01-01T00:00:00.000Z");
+    assert_eq!(
+        next.body["as_of"], usage.body["as_of"],
+        "what was aggregated outlives the month"
+    );
 }
 
 #[tokio::test]

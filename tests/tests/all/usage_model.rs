@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::event::Deadline;
+use shared::store::keys::shard_of;
 
 use crate::harness::World;
 
@@ -153,11 +154,16 @@ async fn deliver(world: &World, random: &mut StdRng, records: Vec<Record>, polls
     }
 }
 
-async fn aggregate(world: &World, polls: usize) {
-    let event = serde_json::from_value(json!({"source": "aws.scheduler", "time": world.clock.now()})).unwrap();
-    let call = usage_aggregator::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)));
-    if let Some(ended) = killed_after(polls, call).await {
-        ended.unwrap();
+/// A run over the shards of the workspaces there are.
+async fn aggregate(world: &World, workspaces: &[String], polls: usize) {
+    for workspace in workspaces {
+        let shard = shard_of(workspace.parse().unwrap());
+        let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
+        let event = serde_json::from_value(event).unwrap();
+        let call = usage_aggregator::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)));
+        if let Some(ended) = killed_after(polls, call).await {
+            ended.unwrap();
+        }
     }
 }
 
@@ -195,13 +201,13 @@ async fn life(seed: u64) {
             0 => again = deliver(&world, random, batch, polls).await,
             1 => {
                 again = deliver(&world, random, batch, FOREVER).await;
-                aggregate(&world, polls).await;
+                aggregate(&world, &workspaces, polls).await;
             }
             2 => {
                 let (mut one, mut other) = (StdRng::from_rng(random), StdRng::from_rng(random));
                 let halves = batch.split_off(batch.len() / 2);
                 let ((), first, second) = futures::join!(
-                    aggregate(&world, polls),
+                    aggregate(&world, &workspaces, polls),
                     deliver(&world, &mut one, batch, polls),
                     deliver(&world, &mut other, halves, FOREVER)
                 );
@@ -209,20 +215,23 @@ async fn life(seed: u64) {
             }
             _ => {
                 again = batch;
-                futures::join!(aggregate(&world, FOREVER), aggregate(&world, polls));
+                futures::join!(
+                    aggregate(&world, &workspaces, FOREVER),
+                    aggregate(&world, &workspaces, polls)
+                );
             }
         }
         world.pass(random.random_range(0..3600));
     }
     again = deliver(&world, random, again, FOREVER).await;
     assert!(again.is_empty(), "seed {seed}: {again:?} were not taken");
-    aggregate(&world, FOREVER).await;
+    aggregate(&world, &workspaces, FOREVER).await;
 
     let days = sums(&sent, Time::date);
     let months = sums(&sent, Time::month);
     assert_eq!(stored(&world, &workspaces, "usage-day").await, days, "seed {seed}");
     assert_eq!(stored(&world, &workspaces, "usage-month").await, months, "seed {seed}");
-    aggregate(&world, FOREVER).await;
+    aggregate(&world, &workspaces, FOREVER).await;
     assert_eq!(
         stored(&world, &workspaces, "usage-day").await,
         days,
