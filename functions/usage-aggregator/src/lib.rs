@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use shared::clock::Time;
 use shared::event::Deadline;
@@ -32,6 +33,9 @@ pub struct Scheduled {
     /// The shards to roll up.
     #[serde(default)]
     shards: Shards,
+    /// What else it says. It makes an object of the event: serde reads a list as fields in their order otherwise.
+    #[serde(flatten)]
+    _more: IgnoredAny,
 }
 
 /// A range of shards.

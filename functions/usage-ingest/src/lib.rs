@@ -27,7 +27,7 @@ pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<Sqs
     for message in event.records {
         match UsageRecord::parse(message.body.as_deref().unwrap_or_default(), app.now()) {
             Ok(record) => sorted.add(message.message_id, record),
-            Err(refusal) => failed.refuse(message.message_id, refusal),
+            Err(refusal) => failed.refuse(message.message_id, None, refusal),
         }
     }
     let known = app.store.workspaces_known(&sorted.workspaces()).await?;
@@ -106,8 +106,10 @@ impl Sorted {
         let mut groups = Vec::new();
         for ((workspace, _), mut records) in self.hours {
             if !known.contains(&workspace) {
-                for message in records.into_iter().flat_map(|taken| taken.messages) {
-                    failed.refuse(message, Refusal::UnknownWorkspace);
+                for Taken { record, messages } in records {
+                    for message in messages {
+                        failed.refuse(message, Some(record.id), Refusal::UnknownWorkspace);
+                    }
                 }
                 continue;
             }
@@ -134,8 +136,9 @@ struct Failed {
 
 impl Failed {
     /// A record that no repetition makes right. Its body may hold anything, so it is not logged.
-    fn refuse(&mut self, message: MessageId, refusal: Refusal) {
-        tracing::warn!(message_id = message.as_deref(), reason = %refusal, "a usage record was refused");
+    fn refuse(&mut self, message: MessageId, record: Option<RecordId>, refusal: Refusal) {
+        let record_id = record.map(tracing::field::display);
+        tracing::warn!(message_id = message.as_deref(), record_id, reason = %refusal, "a usage record was refused");
         self.add(message);
     }
 

@@ -73,6 +73,10 @@ struct Sent {
 impl UsageRecord {
     /// Reads a record, and decides whether it is in time.
     pub fn parse(text: &str, now: Time) -> Result<Self, Refusal> {
+        // A list of the same values would be read as the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(Refusal::Malformed);
+        }
         let sent: Sent = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
         let record = Self {
             id: sent.id.parse().map_err(|_| Refusal::Malformed)?,
@@ -158,7 +162,8 @@ mod tests {
         for (field, value) in wrong {
             assert_eq!(parsed(field, &value), Err(Refusal::Malformed), "{field}: {value}");
         }
-        for text in ["", "{", "[]", "null", "7", "{}", "\u{0}"] {
+        let list = json!([ID, ID, "location_event", 1, "2026-03-31T11:00:00Z"]).to_string();
+        for text in ["", "{", "[]", "null", "7", "{}", "\u{0}", &list] {
             assert_eq!(UsageRecord::parse(text, now()), Err(Refusal::Malformed), "{text}");
         }
     }

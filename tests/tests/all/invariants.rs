@@ -64,6 +64,7 @@ fn json(value: &AttributeValue) -> Value {
         AttributeValue::Bool(bool) => Value::Bool(*bool),
         AttributeValue::Null(_) => Value::Null,
         AttributeValue::L(list) => list.iter().map(json).collect(),
+        AttributeValue::Ss(set) => set.iter().cloned().collect(),
         AttributeValue::M(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), json(value))).collect()),
         other => panic!("nothing writes this: {other:?}"),
     }
@@ -92,6 +93,13 @@ pub fn faults(table: &Table) -> Vec<String> {
             Some("guard") => check.guard(&at, item, pk),
             Some("invitation") => check.invitation(&at, item),
             Some("limit") => check.limit(&at, item, pk),
+            Some("usage-record") => check.expires(&at, item),
+            Some("usage-hour") => check.usage_hour(&at, item, pk, sk),
+            Some("usage-day") => check.usage_day(&at, pk, sk),
+            Some("usage-month") => check.usage_month(&at, item, pk, sk),
+            Some("usage-news") => check.usage_news(&at, item, sk),
+            Some("usage-run") => check.usage_run(&at, item, pk),
+            Some("notice") => check.notice(&at, item, pk, sk),
             _ => {}
         }
     }
@@ -308,6 +316,92 @@ impl Checker<'_> {
         self.expect(known, || format!("{at}: ended as {end}"));
     }
 
+    fn expires(&mut self, at: &str, item: &Value) {
+        self.expect(item["ttl"].is_u64(), || format!("{at}: kept for ever"));
+    }
+
+    /// A day is the sum of its hours, or there are news of it.
+    fn usage_hour(&mut self, at: &str, hour: &Value, pk: &str, sk: &str) {
+        self.expires(at, hour);
+        let day = sk.get(5..15).unwrap_or_default();
+        let hours = counts(&self.rows(pk, &format!("HOUR#{day}")));
+        let month = day.get(..7).unwrap_or_default();
+        let rolled_up = counts(&self.rows(pk, &format!("MONTH#{month}#DAY#{day}")));
+        let workspace = pk.strip_prefix("USAGE#").unwrap_or_default();
+        let is_news = self.table.iter().any(|((pk, sk), news)| {
+            let mut days = news["days"].as_array().into_iter().flatten();
+            pk.starts_with("NEWS#") && sk.starts_with(workspace) && days.any(|told| told == day)
+        });
+        self.expect(is_news || hours == rolled_up, || {
+            format!("{at}: its day's hours are {hours:?}, the day {rolled_up:?}, and nothing is news")
+        });
+        self.expect(rolled_up[0] <= hours[0] && rolled_up[1] <= hours[1], || {
+            format!("{at}: its day has more than its hours")
+        });
+    }
+
+    fn usage_day(&mut self, at: &str, pk: &str, sk: &str) {
+        let (month, day) = sk.split_once("#DAY#").unwrap_or_default();
+        self.expect(day.starts_with(month.trim_start_matches("MONTH#")), || {
+            format!("{at}: in another month")
+        });
+        self.expect(self.get(pk, month).is_some(), || format!("{at}: of no month"));
+    }
+
+    fn usage_month(&mut self, at: &str, month: &Value, pk: &str, sk: &str) {
+        let (sum, days) = (counts(&[month]), counts(&self.rows(pk, &format!("{sk}#DAY#"))));
+        self.expect(sum == days, || format!("{at}: is {sum:?}, its days are {days:?}"));
+        self.expect(month["revision"].is_string(), || format!("{at}: has no revision"));
+    }
+
+    fn usage_news(&mut self, at: &str, news: &Value, sk: &str) {
+        let workspace = sk.split('#').next().unwrap_or_default();
+        self.expect(news["version"].is_string(), || format!("{at}: has no version"));
+        let days = news["days"].as_array().cloned().unwrap_or_default();
+        self.expect(!days.is_empty(), || format!("{at}: of no day"));
+        for day in days {
+            let hours = format!("HOUR#{}", day.as_str().unwrap_or_default());
+            self.expect(!self.rows(&format!("USAGE#{workspace}"), &hours).is_empty(), || {
+                format!("{at}: of {day}, which has no hours")
+            });
+        }
+    }
+
+    fn usage_run(&mut self, at: &str, run: &Value, pk: &str) {
+        let shard = pk.strip_prefix("RUN#").and_then(|shard| shard.parse::<u8>().ok());
+        self.expect(shard.is_some_and(|shard| shard < 64), || format!("{at}: of no shard"));
+        self.expect(run["as_of"].is_string(), || format!("{at}: at no time"));
+    }
+
+    fn notice(&mut self, at: &str, notice: &Value, pk: &str, sk: &str) {
+        let [month, tier] = ["month", "tier"].map(|name| text(notice, name));
+        let percent = notice["percent"].as_u64().unwrap_or_default();
+        self.expect(sk == format!("NOTICE#{month}#{tier}#{percent}"), || {
+            format!("{at}: is {notice}")
+        });
+        self.expect(pk == format!("NOTICE#{}", text(notice, "workspace_id")), || {
+            format!("{at}: is {notice}")
+        });
+        if !notice["gsi1pk"].is_null() {
+            let place = text(notice, "gsi1sk");
+            let is_of_it = place.ends_with(&format!("Z#{pk}#{sk}"));
+            self.expect(notice["gsi1pk"] == "DUE" && is_of_it, || {
+                format!("{at}: due at {} {}", notice["gsi1pk"], notice["gsi1sk"])
+            });
+        }
+        let units = match tier.as_str() {
+            "developer" => 500_000,
+            "pro" => 5_000_000,
+            _ => u64::MAX,
+        };
+        let usage = format!("USAGE#{}", text(notice, "workspace_id"));
+        let month = self.get(&usage, &format!("MONTH#{month}")).cloned().unwrap_or_default();
+        let [events, deliveries] = counts(&[&month]);
+        self.expect((2 * events + deliveries) * 50 >= units.saturating_mul(percent), || {
+            format!("{at}: {events} events and {deliveries} deliveries are not so much")
+        });
+    }
+
     fn limit(&mut self, at: &str, limit: &Value, pk: &str) {
         let rules = [
             ("invitation-create", 10),
@@ -334,6 +428,11 @@ impl Checker<'_> {
         self.expect(slots <= most, || format!("{at}: {slots} slots, {most} are permitted"));
         self.expect(limit["ttl"].is_u64(), || format!("{at}: kept for ever"));
     }
+}
+
+/// Events and deliveries of items together.
+fn counts(items: &[&Value]) -> [u64; 2] {
+    ["location_events", "action_deliveries"].map(|name| items.iter().filter_map(|item| item[name].as_u64()).sum())
 }
 
 /// Entity, partition key and sort key of every row under `## Items` in `docs/table.md`.
@@ -375,6 +474,7 @@ fn matches(pattern: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter;
 
     #[test]
     fn a_key_is_of_its_pattern() {
@@ -385,6 +485,40 @@ mod tests {
         }
         assert!(!matches("MEMBER#<joined_at>#<user>", "MEMBER#2026"));
         assert!(!matches("WS", "WS#1"));
+    }
+
+    #[tokio::test]
+    async fn the_checker_sees_wrong_usage() {
+        let world = World::new().await;
+        let workspace = world.owner("ann").await.workspace().await.id();
+        let now = world.clock.now().to_string();
+        let used = async || {
+            let records = [meter::record(&workspace, "location_event", 400_000, &now)];
+            meter::use_up(&world, &records).await;
+        };
+        used().await;
+        meter::roll_up(&world, &workspace).await;
+        used().await;
+        let table = read(&world).await;
+        hold(&table);
+        let breaks = |entity: &str, change: fn(&mut Value)| {
+            let mut broken = table.clone();
+            let item = broken.values_mut().find(|item| item["entity"] == entity).unwrap();
+            change(item);
+            assert!(!faults(&broken).is_empty(), "nobody sees a wrong {entity}");
+        };
+        for entity in ["usage-day", "usage-month", "usage-news"] {
+            let mut broken = table.clone();
+            broken.retain(|_, item| item["entity"] != entity);
+            assert!(!faults(&broken).is_empty(), "nobody misses {entity}");
+        }
+        breaks("usage-record", |item| item["ttl"] = Value::Null);
+        breaks("usage-hour", |item| item["ttl"] = Value::Null);
+        breaks("usage-day", |item| item["location_events"] = Value::from(1));
+        breaks("usage-month", |item| item["action_deliveries"] = Value::from(1));
+        breaks("usage-news", |item| item["days"] = Value::from(vec!["2001-01-01"]));
+        breaks("usage-run", |item| item["as_of"] = Value::Null);
+        breaks("notice", |item| item["percent"] = Value::from(100));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 mod deployed;
 mod harness;
 mod invariants;
+mod meter;
 mod template;
 
 mod accounts;
@@ -26,5 +27,7 @@ mod roles;
 mod secrets;
 mod tenants;
 mod usage;
+mod usage_aggregation;
+mod usage_ingest;
 mod usage_model;
 mod workspaces;
