@@ -372,7 +372,9 @@ impl Checker<'_> {
     fn notice(&mut self, at: &str, notice: &Value, pk: &str, sk: &str) {
         let [month, tier] = ["month", "tier"].map(|name| text(notice, name));
         let percent = notice["percent"].as_u64().unwrap_or_default();
-        self.expect(sk == format!("NOTICE#{month}#{tier}#{percent}"), || format!("{at}: is {notice}"));
+        self.expect(sk == format!("NOTICE#{month}#{tier}#{percent}"), || {
+            format!("{at}: is {notice}")
+        });
         self.expect(pk == format!("NOTICE#{}", text(notice, "workspace_id")), || {
             format!("{at}: is {notice}")
         });

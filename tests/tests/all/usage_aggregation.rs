@@ -96,7 +96,11 @@ async fn a_late_record_corrects_its_day_and_its_month_and_no_other() {
     let event = |count, moment| record(&workspace, "location_event", count, moment);
     use_up(
         &world,
-        &[event(1, "2096-03-15T11:00:00Z"), event(2, "2096-02-10T08:00:00Z"), event(4, "2096-02-20T08:00:00Z")],
+        &[
+            event(1, "2096-03-15T11:00:00Z"),
+            event(2, "2096-02-10T08:00:00Z"),
+            event(4, "2096-02-20T08:00:00Z"),
+        ],
     )
     .await;
     roll_up(&world, &workspace).await;
@@ -120,16 +124,26 @@ async fn running_again_changes_nothing_and_touches_nobody() {
     travel(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    use_up(&world, &[record(&workspace, "location_event", 5, "2096-03-15T11:00:00Z")]).await;
+    use_up(
+        &world,
+        &[record(&workspace, "location_event", 5, "2096-03-15T11:00:00Z")],
+    )
+    .await;
     world.calls.forget();
-    assert_eq!(roll_up(&world, &workspace).await, json!({"workspaces": 1, "shards_left": []}));
+    assert_eq!(
+        roll_up(&world, &workspace).await,
+        json!({"workspaces": 1, "shards_left": []})
+    );
     // The shard's news, the month, the day's hours; then the transaction, and that the run is done.
     assert_eq!(world.calls.operations().len(), 5, "{:?}", world.calls.operations());
     let rolled = world.rows(&["USAGE#"]).await;
     for _ in 0..3 {
         world.pass(3_600);
         world.calls.forget();
-        assert_eq!(roll_up(&world, &workspace).await, json!({"workspaces": 0, "shards_left": []}));
+        assert_eq!(
+            roll_up(&world, &workspace).await,
+            json!({"workspaces": 0, "shards_left": []})
+        );
         assert_eq!(world.calls.operations().len(), 2, "{:?}", world.calls.operations());
     }
     assert_eq!(world.rows(&["USAGE#"]).await, rolled);
@@ -144,7 +158,14 @@ async fn two_runs_at_once_give_the_same_numbers() {
     let workspace = ann.workspace().await.id();
     for round in 1..=5 {
         let records: Vec<Value> = (0..6)
-            .map(|hour| record(&workspace, "location_event", 1, &format!("2096-03-1{round}T{hour:02}:00:00Z")))
+            .map(|hour| {
+                record(
+                    &workspace,
+                    "location_event",
+                    1,
+                    &format!("2096-03-1{round}T{hour:02}:00:00Z"),
+                )
+            })
             .collect();
         use_up(&world, &records).await;
         let runs = (0..3).map(|_| roll_up(&world, &workspace));
@@ -228,14 +249,22 @@ async fn as_of_is_the_start_of_the_last_whole_run_of_the_workspaces_shard() {
     let ran = as_of().await;
     assert!(ran >= started && ran <= world.clock.now());
 
-    use_up(&world, &[record(&made.id(), "location_event", 1, "2096-03-15T11:00:00Z")]).await;
+    use_up(
+        &world,
+        &[record(&made.id(), "location_event", 1, "2096-03-15T11:00:00Z")],
+    )
+    .await;
     world.pass(60);
     let cut = aggregate(&world, &hourly(), Duration::from_secs(5)).await.unwrap();
     assert_eq!(cut, json!({"workspaces": 0, "shards_left": [shard]}));
     assert_eq!(as_of().await, ran, "a run that had no time for everything");
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
     assert!(as_of().await > ran);
-    assert_eq!(seen(&ann).await["location_events"], 1, "the next run goes on where it ended");
+    assert_eq!(
+        seen(&ann).await["location_events"],
+        1,
+        "the next run goes on where it ended"
+    );
 }
 
 #[tokio::test]
@@ -279,7 +308,12 @@ async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks(
     // Hours that are gone make no day smaller.
     for split in 0..4 {
         let hour = Key::usage_hour(broken.parse().unwrap(), "2096-03-15T11", split);
-        let gone = world.app.store.client().delete_item().table_name(world.app.store.table());
+        let gone = world
+            .app
+            .store
+            .client()
+            .delete_item()
+            .table_name(world.app.store.table());
         gone.key("pk", AttributeValue::S(hour.pk))
             .key("sk", AttributeValue::S(hour.sk))
             .send()
@@ -299,7 +333,11 @@ async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks(
     assert_eq!(seen(&eve).await["location_events"], 1);
     let usage = seen(&ann).await;
     assert_eq!((&usage["location_events"], &usage["as_of"]), (&json!(5), &as_of));
-    assert_eq!(world.rows(&["usage-news", &broken]).await.len(), 1, "it stays for the next run");
+    assert_eq!(
+        world.rows(&["usage-news", &broken]).await.len(),
+        1,
+        "it stays for the next run"
+    );
 }
 
 #[tokio::test]
@@ -330,7 +368,12 @@ async fn every_owner_hears_of_each_threshold_once() {
     used(50_000, "2096-03-14T11:00:00Z").await;
     assert_eq!(notices(&world), at_80, "more of the same is no news");
     used(500_000, "2096-03-13T11:00:00Z").await;
-    let at_100 = [told("ann", "100 %"), told("ann", "80 %"), told("olga", "100 %"), told("olga", "80 %")];
+    let at_100 = [
+        told("ann", "100 %"),
+        told("ann", "80 %"),
+        told("olga", "100 %"),
+        told("olga", "80 %"),
+    ];
     assert_eq!(notices(&world), at_100);
     used(9_000_000, "2096-03-12T11:00:00Z").await;
     assert_eq!(notices(&world), at_100);
@@ -348,7 +391,11 @@ async fn both_thresholds_crossed_at_once_are_two_notices() {
     travel(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    use_up(&world, &[record(&workspace, "action_delivery", 1_000_000, "2096-03-15T11:00:00Z")]).await;
+    use_up(
+        &world,
+        &[record(&workspace, "action_delivery", 1_000_000, "2096-03-15T11:00:00Z")],
+    )
+    .await;
     roll_up(&world, &workspace).await;
     assert_eq!(notices(&world), [told("ann", "100 %"), told("ann", "80 %")]);
 }
@@ -360,11 +407,19 @@ async fn each_tier_has_thresholds_of_its_own_and_enterprise_none() {
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let on = async |tier| {
-        let moved = world.app.store.workspace_set_tier(workspace.parse().unwrap(), tier).await;
+        let moved = world
+            .app
+            .store
+            .workspace_set_tier(workspace.parse().unwrap(), tier)
+            .await;
         moved.unwrap();
     };
     let used = async |count| {
-        use_up(&world, &[record(&workspace, "location_event", count, "2096-03-15T11:00:00Z")]).await;
+        use_up(
+            &world,
+            &[record(&workspace, "location_event", count, "2096-03-15T11:00:00Z")],
+        )
+        .await;
         roll_up(&world, &workspace).await;
     };
     on(Tier::Pro).await;
@@ -394,7 +449,11 @@ async fn a_notice_that_was_not_mailed_stays_due_and_goes_out_once() {
     let workspace = ann.workspace().await.id();
     // Ann's mail meets it, Olga's goes out.
     world.mailbox.fault_next(1, Fault::too_many_requests());
-    use_up(&world, &[record(&workspace, "location_event", 400_000, "2096-03-15T11:00:00Z")]).await;
+    use_up(
+        &world,
+        &[record(&workspace, "location_event", 400_000, "2096-03-15T11:00:00Z")],
+    )
+    .await;
     roll_up(&world, &workspace).await;
     assert_eq!(notices(&world), [told("olga", "80 %")]);
     assert_eq!(seen(&ann).await["location_events"], 400_000, "usage waits for no mail");
@@ -428,7 +487,10 @@ async fn one_workspaces_records_are_no_others() {
     shared_id[1]["id"] = shared_id[0]["id"].clone();
     shared_id[1]["count"] = json!(2);
     // The same id in two workspaces is two records: nobody's choice of ids takes usage from another.
-    assert_eq!(deliver(&world, &shared_id.each_ref().map(Value::to_string)).await, [0; 0]);
+    assert_eq!(
+        deliver(&world, &shared_id.each_ref().map(Value::to_string)).await,
+        [0; 0]
+    );
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
     assert_eq!(seen(&ann).await["location_events"], 1);
     assert_eq!(seen(&eve).await["location_events"], 2);

@@ -38,7 +38,11 @@ async fn a_record_counts_once_however_often_it_comes() {
     assert_eq!(usage["event_units"], json!(8.5));
     use_up(&world, &[once]).await;
     roll_up(&world, &workspace).await;
-    assert_eq!(seen(&ann).await["event_units"], json!(8.5), "it came after it was rolled up");
+    assert_eq!(
+        seen(&ann).await["event_units"],
+        json!(8.5),
+        "it came after it was rolled up"
+    );
     invariants::check(&world).await;
 }
 
@@ -83,12 +87,37 @@ async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
         wrong.to_string()
     };
     let raw = |count: &str| good().to_string().replace("\"count\":1", &format!("\"count\":{count}"));
-    let mut wrong: Vec<String> = ["", "{", "null", "[]", "7", "\"x\"", "{}", "\u{0}", "[[[[[[[[", "{\"id\":\"a\"}}"]
-        .map(str::to_owned)
-        .into();
+    let mut wrong: Vec<String> = [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        "\"x\"",
+        "{}",
+        "\u{0}",
+        "[[[[[[[[",
+        "{\"id\":\"a\"}}",
+    ]
+    .map(str::to_owned)
+    .into();
     wrong.extend(["id", "workspace_id", "kind", "count", "occurred_at"].map(without));
     wrong.extend(
-        ["0", "-1", "1.5", "1.0", "1e3", "1e400", "NaN", "18446744073709551616", "\"1\"", "null", "true", "[1]"].map(raw),
+        [
+            "0",
+            "-1",
+            "1.5",
+            "1.0",
+            "1e3",
+            "1e400",
+            "NaN",
+            "18446744073709551616",
+            "\"1\"",
+            "null",
+            "true",
+            "[1]",
+        ]
+        .map(raw),
     );
     wrong.extend([
         with("id", json!("7")),
