@@ -126,12 +126,12 @@ mod tests {
             location_events: 0,
             action_deliveries: halves,
         };
-        let of = |tier, halves| reached(tier, month(halves)).collect::<Vec<_>>();
-        assert_eq!(of(Tier::Developer, 799_999), []);
+        let of = |tier, halves| -> Vec<u8> { reached(tier, month(halves)).collect() };
+        assert_eq!(of(Tier::Developer, 799_999), [0; 0]);
         assert_eq!(of(Tier::Developer, 800_000), [80]);
         assert_eq!(of(Tier::Developer, 1_000_000), [80, 100]);
-        assert_eq!(of(Tier::Pro, 1_000_000), []);
-        assert_eq!(of(Tier::Enterprise, u128::MAX), []);
+        assert_eq!(of(Tier::Pro, 1_000_000), [0; 0]);
+        assert_eq!(of(Tier::Enterprise, u128::MAX), [0; 0]);
     }
 
     #[test]
