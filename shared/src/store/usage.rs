@@ -63,7 +63,7 @@ struct Run {
     as_of: Time,
 }
 
-/// What an item counts. Sums may be wider than what serde_dynamo reads.
+/// What an item counts. Sums may be wider than what `serde_dynamo` reads.
 fn counted(item: &Item) -> Result<Usage, Error> {
     let number = |name: &str| match item.get(name) {
         None => Ok(0),
