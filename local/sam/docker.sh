@@ -10,11 +10,14 @@ engine_up() {
   docker info >/dev/null 2>&1 && return 0
   [ "$(id -u)" = 0 ] ||
     fail "No Docker engine answers: install and start one (https://docs.docker.com/engine/install), or run this as root."
-  if ! command -v dockerd >/dev/null; then
-    command -v apt-get >/dev/null || fail "dockerd is missing: see https://docs.docker.com/engine/install."
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    command -v apt-get >/dev/null || fail "dockerd or docker is missing: see https://docs.docker.com/engine/install."
     say "Installing docker.io ..."
-    { apt-get update && apt-get install --yes --no-install-recommends docker.io; } >"$state/apt.log" 2>&1 ||
-      fail "docker.io could not be installed; see $state/apt.log."
+    # From Debian 13 on the client is a package of its own.
+    {
+      apt-get update && apt-get install --yes --no-install-recommends docker.io &&
+        { command -v docker || apt-get install --yes docker-cli; }
+    } >"$state/apt.log" 2>&1 || fail "docker.io could not be installed; see $state/apt.log."
   fi
   mkdir -p "$folder"
   # A short path: a socket's has 108 characters at most.

@@ -126,6 +126,17 @@ fn no_entropy_comes_from_jitter() {
 }
 
 #[test]
+fn a_panic_does_not_end_the_environment() {
+    let manifest = read("Cargo.toml");
+    let release = manifest.split("[profile.release]").nth(1).unwrap();
+    let set = release
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .any(|line| line.trim() == r#"panic = "unwind""#);
+    assert!(set, "cargo-lambda builds with \"abort\" where the profile is silent");
+}
+
+#[test]
 fn functions_stand_apart() {
     let names: Vec<String> = fs::read_dir(root().join("functions"))
         .unwrap()
