@@ -217,7 +217,7 @@ async fn clear_expired(app: &App, access: &Access) -> Result<bool, Error> {
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "Invitations in the answer, at most; 100 when it is not given"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the answer before"),
         ("before" = Option<String>, Query, description = "Another name for `cursor`"),
-        ("offset" = Option<usize>, Query, minimum = 0, description = "Invitations to skip"),
+        ("offset" = Option<usize>, Query, minimum = 0, maximum = 1_000_000, description = "Invitations to skip"),
     ),
     responses((status = 200, description = "The invitations", body = InvitationsOut))
 )]
