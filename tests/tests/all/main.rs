@@ -12,6 +12,7 @@ mod invariants;
 
 mod accounts;
 mod budget;
+mod fuzz;
 mod hostile;
 mod house;
 mod invitations;
