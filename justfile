@@ -27,6 +27,15 @@ sdk:
     cargo build
     bash local/sdk/run.sh
 
+# Drives the local stack from its OpenAPI document (needs python3); `EXAMPLES=1000 SEED=random just schemathesis` is a soak.
+schemathesis *ARGS:
+    cargo build
+    bash local/schemathesis/run.sh {{ARGS}}
+
+# Runs the property tests over the API with many cases, and says with how many.
+fuzz CASES="20000":
+    PROPTEST_CASES={{CASES}} cargo test -p tests --test all -- fuzz:: --nocapture --test-threads=2
+
 # Checks template.yaml: sam validate, cfn-lint, checkov.
 sam-check:
     bash local/sam/check.sh

@@ -2,8 +2,10 @@
 //! the tests.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -40,7 +42,8 @@ pub enum EventError {
     Failed(#[from] Error),
 }
 
-/// Calls `handle` with a raw event; the answer is JSON, too.
+/// Calls `handle` with a raw event; the answer is JSON, too. A panic is a failure that says no more: what it said would
+/// else go to the caller, and with the event into a dead-letter queue.
 pub async fn call<E, A, F>(
     handle: impl FnOnce(App, E, Deadline) -> F,
     app: App,
@@ -53,6 +56,9 @@ where
     F: Future<Output = Result<A, Error>>,
 {
     let event = serde_json::from_slice(event).map_err(|error| EventError::Malformed(error.to_string()))?;
-    let answer = handle(app, event, deadline).await?;
+    let answer = AssertUnwindSafe(async { handle(app, event, deadline).await })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(Error::Internal("the function panicked".to_owned())))?;
     serde_json::to_vec(&answer).map_err(|error| EventError::Failed(Error::Internal(format!("the answer: {error}"))))
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -111,8 +112,9 @@ fn gateway(event: &lambda_http::Request) -> Gateway {
     }
 }
 
-/// Logs as JSON lines to standard output, as CloudWatch reads them.
+/// Logs as JSON lines to standard output, as CloudWatch reads them, panics too.
 pub fn init_logs() {
+    std::panic::set_hook(Box::new(log_panic));
     let filter = tracing_subscriber::EnvFilter::new("info,aws_config=warn,aws_smithy_runtime=warn,hyper=warn");
     let ended = tracing_subscriber::fmt()
         .json()
@@ -123,5 +125,70 @@ pub fn init_logs() {
         .try_init();
     if ended.is_err() {
         tracing::debug!("logs were set up before");
+    }
+}
+
+/// A panic as one line that says where it was. Not what it said: that may hold whatever was being worked on.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let (file, line) = panic
+        .location()
+        .map_or(("unknown", 0), |location| (location.file(), location.line()));
+    tracing::error!(file, line, "panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_one_line_that_says_where_and_not_what() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || writer.clone())
+            .finish();
+        // The hook is the whole process's: panics of other tests still say what failed.
+        let (others, here) = (take_hook(), std::thread::current().id());
+        set_hook(Box::new(move |panic| {
+            if std::thread::current().id() == here {
+                log_panic(panic);
+            } else {
+                others(panic);
+            }
+        }));
+        let caught =
+            tracing::subscriber::with_default(subscriber, || catch_unwind(|| panic!("the password is hunter2")));
+        let _ = take_hook();
+        assert!(caught.is_err());
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["level"], &line["message"]),
+            (&"ERROR".into(), &"panicked".into())
+        );
+        assert_eq!(line["file"], file!());
+        assert!(line["line"].as_u64().is_some_and(|line| line > 0));
     }
 }

@@ -24,15 +24,18 @@ pub(crate) struct RegisterIn {
     pub(crate) email: EmailAddress,
     /// Its password, of 8 to 128 characters.
     #[deserr(from(String) = Secret::new)]
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
     pub(crate) password: Secret,
     /// The person's name.
     #[deserr(try_from(String) = parse_name -> Invalid)]
-    #[schema(value_type = String)]
     pub(crate) name: Name,
-    /// Their company, which names their workspace.
+    /// Their company, which names their workspace. A blank one is none.
     #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
-    #[schema(value_type = Option<String>)]
+    #[schema(
+        value_type = Option<String>,
+        max_length = 255,
+        pattern = r"^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*(?:[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]*[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff \u00a0\u00ad\u1680\u2000-\u200f\u202f\u205f-\u2064\u3000][^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]*)?[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$"
+    )]
     pub(crate) company: Option<Name>,
 }
 
@@ -83,11 +86,15 @@ pub(crate) struct AcceptIn {
     pub(crate) token: Secret,
     /// A new person's password to be, or the password of the account that the invited e-mail has.
     #[deserr(default, from(Option<String>) = optional_secret)]
-    #[schema(value_type = Option<String>, format = Password)]
+    #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 128)]
     pub(crate) password: Option<Secret>,
-    /// A new person's name.
+    /// A new person's name. A blank one is none.
     #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
-    #[schema(value_type = Option<String>)]
+    #[schema(
+        value_type = Option<String>,
+        max_length = 255,
+        pattern = r"^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*(?:[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]*[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff \u00a0\u00ad\u1680\u2000-\u200f\u202f\u205f-\u2064\u3000][^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]*)?[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*$"
+    )]
     pub(crate) name: Option<Name>,
 }
 

@@ -234,7 +234,7 @@ async fn clear_expired(app: &App, access: &Access) -> Result<bool, Error> {
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "Invitations in the answer, at most; 100 when it is not given"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the answer before"),
         ("before" = Option<String>, Query, description = "Another name for `cursor`"),
-        ("offset" = Option<usize>, Query, minimum = 0, description = "Invitations to skip"),
+        ("offset" = Option<usize>, Query, minimum = 0, maximum = 1_000_000, description = "Invitations to skip"),
     ),
     responses((status = 200, description = "The invitations", body = InvitationsOut))
 )]
@@ -367,14 +367,13 @@ async fn resend_invitation(
             Ok(invited) => invited,
         };
         let maker = limit.slot(&items, now)?;
-        let room = match budget.get() {
-            Some(budget) => budget.slot_in_turn(&items, now),
+        let room = if let Some(budget) = budget.get() {
+            budget.slot_in_turn(&items, now)
+        } else {
             // A first guess saves reading the budget; the transaction knows whether it holds.
-            None => {
-                let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
-                let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
-                Ok(budget.slot_behind(taken, now))
-            }
+            let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
+            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
+            Ok(budget.slot_behind(taken, now))
         };
         let recipient = match room.and_then(|slot| invited.live(now).map(|_| slot)) {
             Ok(slot) => slot,
@@ -392,7 +391,8 @@ async fn resend_invitation(
         let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
         let new = issue.new_invitation(Some(old.id));
         match app.store.invitation_resend(&access, new).await {
-            Err(Error::Stale) if issue.is_dead(&app).await? => {
+            // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
+            Err(Error::Stale) if issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }
@@ -401,6 +401,12 @@ async fn resend_invitation(
     })
     .await?;
     Ok(Json(issue.send(&app, &access).await))
+}
+
+/// Whether an invitation has ended.
+async fn is_ended(app: &App, id: InvitationId) -> Result<bool, Error> {
+    let invitation = app.store.invitation(id).await?;
+    Ok(invitation.is_none_or(|invitation| invitation.end.is_some()))
 }
 
 /// The refusal of an invitation that is not there or out of the caller's reach. It costs a call too, so that nobody

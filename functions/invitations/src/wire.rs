@@ -20,6 +20,9 @@ use utoipa::ToSchema;
 /// Invitations that one answer holds at most.
 const PAGE_MAX: usize = 100;
 
+/// Invitations that can be skipped at most: more than a workspace ever has.
+const OFFSET_MAX: usize = 1_000_000;
+
 /// Who is to be invited.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Faults)]
@@ -80,7 +83,9 @@ impl PageIn {
         let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
             Params::whole(text).filter(|limit| (1..=PAGE_MAX).contains(limit))
         });
-        let offset = params.get("offset").map_or(Some(0), Params::whole);
+        let offset = params.get("offset").map_or(Some(0), |text| {
+            Params::whole(text).filter(|offset| *offset <= OFFSET_MAX)
+        });
         let cursor = params
             .get("cursor")
             .or_else(|| params.get("before"))
@@ -93,7 +98,7 @@ impl PageIn {
                     .then(|| Fault::query("limit", "must be a whole number from 1 to 100"));
                 let offset = offset
                     .is_none()
-                    .then(|| Fault::query("offset", "must be a whole number of at least 0"));
+                    .then(|| Fault::query("offset", "must be a whole number from 0 to 1,000,000"));
                 let cursor = cursor.is_none().then(bad_cursor);
                 Err(Error::Validation(
                     limit.into_iter().chain(offset).chain(cursor).collect(),

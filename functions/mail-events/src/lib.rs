@@ -10,7 +10,7 @@ use shared::models::delivery::{DeliveryStatus, News};
 use shared::store::settle;
 use shared::{App, Error};
 
-/// An event of SES, as EventBridge brings it.
+/// An event of SES, as `EventBridge` brings it.
 #[derive(Debug, Deserialize)]
 pub struct Event {
     detail: Detail,

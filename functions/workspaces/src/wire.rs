@@ -17,7 +17,6 @@ use utoipa::{PartialSchema, ToSchema};
 pub(crate) struct WorkspaceNew {
     /// Its name: trimmed, 1–255 characters.
     #[deserr(try_from(&String) = Name::parse -> Invalid)]
-    #[schema(value_type = String, min_length = 1, max_length = 255)]
     pub(crate) name: Name,
 }
 
@@ -27,7 +26,7 @@ pub(crate) struct WorkspaceNew {
 pub(crate) struct WorkspacePatch {
     /// Its name: trimmed, 1–255 characters. It cannot be cleared.
     #[deserr(default, try_from(&String) = self::renamed -> Invalid)]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 255)]
+    #[schema(value_type = Name, required = false)]
     name: Option<Name>,
     /// An http or https URL.
     #[deserr(default, try_from(Option<String>) = self::web_url -> Invalid)]
@@ -47,7 +46,7 @@ pub(crate) struct WorkspacePatch {
     description: Change<String>,
     /// A time zone of the IANA database; cleared, it is UTC.
     #[deserr(default, try_from(Option<String>) = self::timezone -> Invalid)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = "time-zone", min_length = 1)]
     timezone: Change<String>,
     /// An e-mail address.
     #[deserr(default, try_from(Option<String>) = self::email -> Invalid)]

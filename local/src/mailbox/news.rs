@@ -1,4 +1,4 @@
-//! What SES tells of a mail afterwards, as EventBridge brings it.
+//! What SES tells of a mail afterwards, as `EventBridge` brings it.
 
 use serde_json::{Value, json};
 

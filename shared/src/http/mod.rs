@@ -37,17 +37,19 @@ pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
         .fallback(|| async { Error::NotFound })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn(body::limit))
-        .layer(middleware::from_fn(redirect_slash));
+        .layer(middleware::from_fn(redirect_slash))
+        // Inside CORS, so that a browser can read of it too.
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked));
     let shared = match cors(&app) {
         Some(cors) => inner.layer(cors),
         None => inner,
     };
     shared
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), frame))
         .with_state(app)
 }
 
+/// The answer to a panic. What it said is dropped: the hook of [`crate::lambda::init_logs`] has logged where it was.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use ::http::StatusCode;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{ContentBuilder, Header, InfoBuilder, Object, OpenApi, Ref, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Problem;
@@ -15,7 +17,32 @@ use crate::error::{Code, Error};
 /// The codes particular to operations: method, path, codes.
 pub type Errors = [(&'static str, &'static str, &'static [Code])];
 
-/// Completes `api`: security, the shape of errors, and on each operation its error codes by status.
+/// The groups of operations, in the order in which a reader needs them, and what each is about.
+const TAGS: [(&str, &str); 6] = [
+    (
+        "workspaces",
+        "The caller's workspace: its name and its settings. A person is in one workspace at most.",
+    ),
+    (
+        "members",
+        "Who is in the workspace, and as what. A workspace always has an owner.",
+    ),
+    (
+        "invitations",
+        "Invitations by e-mail, as those see them who send them. There is one pending at most for an e-mail and a workspace.",
+    ),
+    (
+        "usage",
+        "What the workspace has used, in event units: the current UTC day, and the month that its tier limits.",
+    ),
+    ("sessions", "Ends every session of the workspace at once."),
+    (
+        "auth",
+        "Accounts, their tokens, and invitations as those see them who are invited.",
+    ),
+];
+
+/// Completes `api`: tags, security, the shape of errors, and on each operation its error codes by status.
 #[must_use]
 pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
     api.info = InfoBuilder::new()
@@ -25,6 +52,8 @@ pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
             "Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked at once.",
         ))
         .build();
+    let tags = TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
+    api.tags = Some(tags.into());
     let components = api.components.get_or_insert_with(Default::default);
     components.security_schemes.insert(
         "bearer".to_owned(),
@@ -95,7 +124,13 @@ fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = C
     by_status.retain(|_, codes| !codes.is_empty());
     for (status, codes) in by_status {
         let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-        let response = ResponseBuilder::new()
+        let response = headers(status)
+            .iter()
+            .fold(ResponseBuilder::new(), |response, (name, kind, description)| {
+                let mut header = Header::new(Object::with_type(kind.clone()));
+                header.description = Some((*description).to_owned());
+                response.header(*name, header)
+            })
             .description(reason(status))
             .content(
                 "application/problem+json",
@@ -109,6 +144,25 @@ fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = C
             .responses
             .responses
             .insert(status.to_string(), response.into());
+    }
+}
+
+/// The headers that only answers of this status have.
+fn headers(status: u16) -> &'static [(&'static str, Type, &'static str)] {
+    const RETRY_AFTER: (&str, Type, &str) = ("Retry-After", Type::Integer, "Whole seconds to wait.");
+    match status {
+        401 => &[("WWW-Authenticate", Type::String, "`Bearer`.")],
+        429 => &[
+            RETRY_AFTER,
+            (
+                "RateLimit",
+                Type::String,
+                "What is left of the limit, and when there is more.",
+            ),
+            ("RateLimit-Policy", Type::String, "The limit: calls and window."),
+        ],
+        503 => &[RETRY_AFTER],
+        _ => &[],
     }
 }
 

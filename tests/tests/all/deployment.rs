@@ -31,6 +31,7 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("mail-retry", "Write", "WS#*", NOTHING_DUE),
 ];
 
+/// Why a right of `mail-retry` is not used there.
 const NOTHING_DUE: &str = "in the life of the events every mail leaves at once";
 
 #[test]

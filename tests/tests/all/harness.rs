@@ -20,6 +20,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Layer, Storable, StoreReplace};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use http_body_util::BodyExt;
 use local::engine::{Engine, Storage};
 use local::mailbox::{Mailbox, MailboxServer};
@@ -204,16 +205,7 @@ impl World {
         });
         let function = template::route(request.method().as_str(), request.uri().path()).function;
         let answering = self.router.clone().oneshot(request);
-        let response = deployed::in_role(function, answering).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
-        }
+        Answer::read(deployed::in_role(function, answering).await.unwrap()).await
     }
 }
 
@@ -413,6 +405,19 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A response, read to its end.
+    pub async fn read(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
+        }
+    }
+
     /// The answer, which must have this status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {

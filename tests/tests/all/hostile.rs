@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use shared::auth::keys::SigningKey;
 use shared::config::SecretSource;
 use shared::secret::Secret;
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::harness::{Answer, PASSWORD, Person, World, operations};
 use crate::invariants::read_but_limits;
@@ -22,7 +24,7 @@ const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
 
 /// What holds of every answer, and of every refusal besides.
 #[track_caller]
-fn proper(answer: Answer) -> Answer {
+pub fn proper(answer: Answer) -> Answer {
     assert!(answer.status.as_u16() < 500, "{}: {}", answer.status, answer.text);
     let id = answer.header("x-request-id").unwrap();
     assert!(uuid::Uuid::try_parse(id).is_ok(), "{id}");
@@ -930,4 +932,24 @@ async fn every_answer_has_the_headers_that_it_must_have() {
     for answer in answers {
         assert!(proper(answer).status.is_success());
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_as_any_error_and_tells_nothing() {
+    let world = World::with(|config| config.allowed_origins = vec!["https://app.example".to_owned()]).await;
+    let broken = || async { "hunter2".parse::<u8>().expect("the password is hunter2").to_string() };
+    let routes = OpenApiRouter::from(axum::Router::new().route("/broken", axum::routing::get(broken)));
+    let request = Request::get("/broken").header("origin", "https://app.example");
+    let response = shared::http::finish(routes, world.app.clone())
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    let answer = Answer::read(response).await;
+    assert!(!answer.text.contains("hunter2"), "{}", answer.text);
+    assert!(uuid::Uuid::try_parse(answer.header("x-request-id").unwrap()).is_ok());
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://app.example")
+    );
+    answer.refused(500, "INTERNAL_ERROR");
 }

@@ -30,7 +30,7 @@ async fn tell(world: &World, event: &Value) -> Result<Value, EventError> {
     let deadline = Deadline::after(Duration::from_secs(10));
     let event = event.to_string();
     let call = event::call(mail_events::handle, world.app.clone(), event.as_bytes(), deadline);
-    let answer = in_role("mail-events", call).await?;
+    let answer = in_role("mail-events", Box::pin(call)).await?;
     Ok(serde_json::from_slice(&answer).unwrap())
 }
 

@@ -17,6 +17,7 @@ mod accounts;
 mod budget;
 mod deployment;
 mod events;
+mod fuzz;
 mod hostile;
 mod house;
 mod invitations;
