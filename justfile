@@ -52,6 +52,14 @@ sam-invoke:
 sam:
     bash local/sam/start-api.sh
 
+# What usage costs: records a second, calls a workspace, memory; `just bench small` takes a minute.
+bench *ARGS:
+    cargo bench -p tests --bench usage -- {{ARGS}}
+
+# Lives of usage against plain arithmetic: as many as told.
+usage-soak SEEDS="500":
+    USAGE_SEEDS={{SEEDS}} cargo test -p tests --test all usage_model
+
 # Writes docs/openapi.json from the code.
 openapi:
     cargo run -q -- openapi > docs/openapi.json
