@@ -2,7 +2,7 @@
 //!
 //! The functions' code is the deployed code; only endpoints and keys differ. [`stack::Stack`] is all of it. Tests start
 //! the parts they need: [`engine::Engine`] for a table store, [`mailbox::Mailbox`] for what would have been mailed,
-//! [`stack::api`] or [`stack::assemble`] for the routes in process, [`functions::call`] for a function as Lambda calls it.
+//! [`stack::api`] for the routes in process, [`functions::call`] for a function as Lambda calls it.
 
 pub mod cli;
 pub mod demo;

@@ -30,6 +30,7 @@ use shared::clock::Clock;
 use shared::config::Config;
 use shared::event::Deadline;
 use shared::ids::{WorkspaceId, random_bytes};
+use shared::store::keys::{SHARDS, shard_of};
 
 /// Calls of each kind since the last look.
 #[derive(Debug, Default)]
@@ -236,6 +237,31 @@ impl Bench {
     }
 }
 
+/// A million workspaces with news, spread over the shards and the eight calls of the schedule, in memory. A shard's
+/// news are one partition: 1,000 write units a second, of which a workspace takes two.
+fn fan_out() {
+    const WORKSPACES: usize = 1_000_000;
+    const CALLS: usize = 8;
+    const OF_A_SHARD_A_SECOND: usize = 500;
+    let now = Clock::system().now();
+    let mut shards = vec![0_usize; usize::from(SHARDS)];
+    for _ in 0..WORKSPACES {
+        shards[usize::from(shard_of(WorkspaceId::new(now)))] += 1;
+    }
+    let calls: Vec<usize> = shards
+        .chunks(shards.len() / CALLS)
+        .map(|shards| shards.iter().sum())
+        .collect();
+    let (least, most) = (shards.iter().min().unwrap(), shards.iter().max().unwrap());
+    let busiest = calls.iter().max().unwrap();
+    // Four shards of a call are worked on at once.
+    let seconds = most.div_ceil(OF_A_SHARD_A_SECOND) * (shards.len() / CALLS / 4);
+    println!(
+        "fan-out of {WORKSPACES}: {} shards of {least} to {most}; {CALLS} calls, the busiest with {busiest}: {seconds} s at the partitions' own limit",
+        shards.len(),
+    );
+}
+
 fn main() {
     let told: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -255,6 +281,7 @@ fn main() {
     } else {
         (100_000, vec![1_000, 10_000, 100_000])
     };
+    fan_out();
     runtime.block_on(async {
         let (_engine, endpoint) = EngineProcess::start();
         let bench = Bench::new(endpoint, all).await;

@@ -45,7 +45,7 @@ pub struct Aggregated {
     pub as_of: Option<Time>,
 }
 
-/// The current day's and month's usage from items read with [`keys`]; zero where nothing was aggregated.
+/// The current day's and month's usage from items read with [`keys()`]; zero where nothing was aggregated.
 pub fn take(items: &mut Items, tenant: Tenant, now: Time) -> Result<Aggregated, Error> {
     let workspace = tenant.workspace_id();
     let run: Option<Run> = items.take(&Key::usage_run(keys::shard_of(workspace)))?;
