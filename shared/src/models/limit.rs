@@ -45,7 +45,8 @@ impl Rule {
     /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded.
     pub const INVITATION_RECIPIENT: Self = Self {
         name: "invitation-recipient",
-        limit: 5,
+        // More than one person may send within an hour: two people's doing is needed to reach it.
+        limit: 25,
         window: Duration::from_secs(24 * 3600),
     };
     /// Revoking all sessions, a workspace.

@@ -406,7 +406,7 @@ impl Checker<'_> {
         let rules = [
             ("invitation-create", 10),
             ("invitation-resend", 10),
-            ("invitation-recipient", 5),
+            ("invitation-recipient", 25),
             ("revoke-all", 1),
             ("login-email", 15),
             ("login-address", 60),
