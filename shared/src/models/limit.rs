@@ -45,7 +45,7 @@ impl Rule {
     /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded.
     pub const INVITATION_RECIPIENT: Self = Self {
         name: "invitation-recipient",
-        // More than one person may send within an hour: two people's doing is needed to reach it.
+        // Above the 20 that one person may create and resend within an hour: those limits are the contract's own.
         limit: 25,
         window: Duration::from_secs(24 * 3600),
     };
