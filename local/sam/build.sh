@@ -3,6 +3,12 @@
 . "$(dirname "$0")/common.sh"
 "$here/tools.sh"
 
+# All in one cargo: it links as many at once as there are cores, where `sam build` builds one after the other. What
+# `sam build` then asks for is there.
+packages=()
+while read -r binary; do packages+=(--package "$binary"); done < <(sed -n 's/^ *Binary: //p' template.yaml)
+[ "${ARCHITECTURE:-}" != arm64 ] || packages+=(--arm64)
+cargo lambda build --release --locked "${packages[@]}"
 sam build --parameter-overrides "Architecture=${ARCHITECTURE:-x86_64}"
 
 printf '%-16s %9s %9s\n' function bytes zipped

@@ -22,6 +22,9 @@ export AWS_ENDPOINT_URL_STS=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1
 # Where the containers' AWS is: env-vars.json and dynamodb_port/aws_port must agree.
 dynamodb_port=8124 aws_port=8125 api_port=${PORT:-3000}
 
+# Lambda's base image.
+lambda_image=public.ecr.aws/lambda/provided:al2023-x86_64
+
 # How both `sam local` commands run.
 sam_local=(--env-vars "$here/env-vars.json" --skip-pull-image --add-host host.docker.internal:host-gateway)
 

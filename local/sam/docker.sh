@@ -3,7 +3,6 @@
 # root) starts one of its own. Takes AWS's image where it can be had, else makes one from Debian's packages.
 . "$(dirname "$0")/common.sh"
 folder=$state/docker
-image=public.ecr.aws/lambda/provided:al2023-x86_64
 debian=bookworm
 
 engine_up() {
@@ -39,8 +38,8 @@ engine_up() {
 answers_or_ended() { docker info || ! kill -0 "$1"; }
 
 image_up() {
-  docker image inspect "$image" >/dev/null 2>&1 && return 0
-  if timeout 300 docker pull --quiet "$image" >/dev/null 2>&1; then return 0; fi
+  docker image inspect "$lambda_image" >/dev/null 2>&1 && return 0
+  if timeout 300 docker pull --quiet "$lambda_image" >/dev/null 2>&1; then return 0; fi
   say "AWS's base image cannot be had here: making one from Debian $debian ..."
   [ "$(id -u)" = 0 ] || fail "Making the base image needs root, or let this machine reach public.ecr.aws."
   if ! command -v debootstrap >/dev/null; then
@@ -54,7 +53,7 @@ image_up() {
     fail "debootstrap failed; see $folder/debootstrap.log."
   # Where Lambda's image has the function, its runtime and its layers.
   mkdir -p "$tree/var/task" "$tree/var/runtime" "$tree/opt"
-  tar -C "$tree" -c . | docker import - "$image" >/dev/null
+  tar -C "$tree" -c . | docker import - "$lambda_image" >/dev/null
   rm -rf "$tree"
 }
 

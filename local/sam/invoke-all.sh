@@ -23,4 +23,13 @@ trap 'exit 130' INT TERM
 "$here/aws.sh" up
 . "$here/common.sh" # docker.sh may have started an engine
 
+# Without an environment, a cold start ends with one line that names what is missing.
+for function in .aws-sam/build/*/; do
+  ended=$(docker run --rm --network none --volume "$PWD/$function:/var/task:ro" "$lambda_image" /var/task/bootstrap 2>&1) &&
+    fail "$(basename "$function") started without an environment."
+  jq --exit-status 'select(.level == "ERROR") | .error | contains("TABLE_NAME is not set")' <<<"$ended" >/dev/null &&
+    [ "$(wc -l <<<"$ended")" = 1 ] || fail "$(basename "$function") without an environment said: $ended"
+done
+say "Without an environment every function ended, and said why."
+
 play invoke || fail "The functions' own words: $log"

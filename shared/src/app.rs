@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
+use futures::future::BoxFuture;
 
 use crate::auth::invite::InvitationKey;
 use crate::auth::keys::{KeyRing, SigningKey, jwks};
 use crate::auth::password::Passwords;
 use crate::auth::refresh::RefreshKeys;
 use crate::auth::token::{self, Parties};
-use crate::aws;
+use crate::aws::Connection;
 use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::error::Error;
@@ -41,35 +42,43 @@ pub struct App {
     invitation_key: Option<Arc<InvitationKey>>,
 }
 
-/// The secrets that a function cannot start without.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The secrets that a function cannot start without, each as what reads it: a function that needs none does not carry
+/// the client of Secrets Manager.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     /// The seed of the signing key.
-    pub signing: bool,
+    pub signing: Option<ReadSecret>,
     /// The key of invitation tokens.
-    pub invitation: bool,
+    pub invitation: Option<ReadSecret>,
 }
+
+/// Reads a secret from where the environment says it is.
+pub type ReadSecret = for<'a> fn(&'a Connection, &'a Config) -> BoxFuture<'a, Result<Secret, Error>>;
+
+const SIGNING: ReadSecret = |aws, config| Box::pin(aws.secret(config.signing_secret.as_ref(), "SIGNING_SECRET"));
+const INVITATION: ReadSecret =
+    |aws, config| Box::pin(aws.secret(config.invitation_secret.as_ref(), "INVITATION_SECRET"));
 
 impl Needs {
     /// No secret.
     pub const NONE: Self = Self {
-        signing: false,
-        invitation: false,
+        signing: None,
+        invitation: None,
     };
     /// The seed of the signing key.
     pub const SIGNING: Self = Self {
-        signing: true,
-        invitation: false,
+        signing: Some(SIGNING),
+        invitation: None,
     };
     /// The key of invitation tokens.
     pub const INVITATION: Self = Self {
-        signing: false,
-        invitation: true,
+        signing: None,
+        invitation: Some(INVITATION),
     };
     /// Both: the local stack is every function at once.
     pub const ALL: Self = Self {
-        signing: true,
-        invitation: true,
+        signing: Some(SIGNING),
+        invitation: Some(INVITATION),
     };
 }
 
@@ -122,30 +131,25 @@ impl App {
         needs: Needs,
         interceptor: Option<SharedInterceptor>,
     ) -> Result<Self, Error> {
-        let clients = aws::Clients::new(&config, interceptor)?;
+        let aws = Arc::new(Connection::new(&config)?);
         let parties = Parties {
             issuer: config.token_issuer.clone(),
             audience: config.token_audience.clone(),
         };
-        let issuer = if needs.signing {
-            let secret = clients
-                .secret(&config, config.signing_secret.as_ref(), "SIGNING_SECRET")
-                .await?;
-            Some(Arc::new(Issuer::new(parties.clone(), &seeds(&secret))?))
-        } else {
-            None
+        let issuer = match needs.signing {
+            Some(read) => {
+                let secret = read(&aws, &config).await?;
+                Some(Arc::new(Issuer::new(parties.clone(), &seeds(&secret))?))
+            }
+            None => None,
         };
-        let invitation_key = if needs.invitation {
-            let secret = clients
-                .secret(&config, config.invitation_secret.as_ref(), "INVITATION_SECRET")
-                .await?;
-            Some(Arc::new(InvitationKey::new(&secret)))
-        } else {
-            None
+        let invitation_key = match needs.invitation {
+            Some(read) => Some(Arc::new(InvitationKey::new(&read(&aws, &config).await?))),
+            None => None,
         };
         Ok(Self {
-            store: Store::new(clients.dynamodb, config.table_name.clone()),
-            mailer: Mailer::new(clients.ses, &config),
+            store: Store::new(aws.dynamodb(interceptor), config.table_name.clone()),
+            mailer: Mailer::new(aws, &config),
             config: Arc::new(config),
             keys: KeyRing::default(),
             passwords: Passwords::default(),

@@ -24,13 +24,11 @@ const ROOTS: [&str; 5] = [
     include_str!("roots/Starfield_Services_Root_CA_G2.pem"),
 ];
 
-/// The clients of the services that functions call.
+/// How AWS is reached: one connection pool for every service. A service's client is made where it is first used, so that
+/// a function that does not call a service does not carry its client.
 #[derive(Clone, Debug)]
-pub struct Clients {
-    /// DynamoDB.
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    /// SES.
-    pub ses: aws_sdk_sesv2::Client,
+pub struct Connection {
+    aws: Aws,
     http: SharedHttpClient,
 }
 
@@ -68,46 +66,51 @@ fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-impl Clients {
-    /// The clients that `config` describes. `interceptor` sees every DynamoDB call.
-    pub fn new(config: &Config, interceptor: Option<SharedInterceptor>) -> Result<Self, Error> {
-        let http = http_client()?;
-        let mut dynamodb = aws_sdk_dynamodb::Config::builder()
+impl Connection {
+    /// The connection that `config` describes.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            aws: config.aws.clone(),
+            http: http_client()?,
+        })
+    }
+
+    /// A client of DynamoDB. `interceptor` sees every call.
+    #[must_use]
+    pub fn dynamodb(&self, interceptor: Option<SharedInterceptor>) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.aws.region.clone()))
-            .credentials_provider(credentials(&config.aws))
-            .http_client(http.clone())
+            .region(Region::new(self.aws.region.clone()))
+            .credentials_provider(credentials(&self.aws))
+            .http_client(self.http.clone())
             .timeout_config(timeouts(Duration::from_millis(1500), Duration::from_millis(4500)))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        dynamodb.set_endpoint_url(config.aws.dynamodb_endpoint.clone());
+        config.set_endpoint_url(self.aws.dynamodb_endpoint.clone());
         if let Some(interceptor) = interceptor {
-            dynamodb.push_interceptor(interceptor);
+            config.push_interceptor(interceptor);
         }
-        let mut ses = aws_sdk_sesv2::Config::builder()
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of SES.
+    #[must_use]
+    pub fn ses(&self) -> aws_sdk_sesv2::Client {
+        let mut config = aws_sdk_sesv2::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.aws.region.clone()))
-            .credentials_provider(credentials(&config.aws))
-            .http_client(http.clone())
+            .region(Region::new(self.aws.region.clone()))
+            .credentials_provider(credentials(&self.aws))
+            .http_client(self.http.clone())
             // One attempt: a mail whose fate is unknown must not be sent again at once.
             .timeout_config(timeouts(Duration::from_millis(2500), Duration::from_millis(2500)))
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        ses.set_endpoint_url(config.aws.ses_endpoint.clone());
-        Ok(Self {
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            ses: aws_sdk_sesv2::Client::from_conf(ses.build()),
-            http,
-        })
+        config.set_endpoint_url(self.aws.ses_endpoint.clone());
+        aws_sdk_sesv2::Client::from_conf(config.build())
     }
 
     /// The secret of `source`, which the environment names as `variable`.
-    pub async fn secret(
-        &self,
-        config: &Config,
-        source: Option<&SecretSource>,
-        variable: &str,
-    ) -> Result<Secret, Error> {
+    pub async fn secret(&self, source: Option<&SecretSource>, variable: &str) -> Result<Secret, Error> {
         let arn = match source {
             None => return Err(Error::Internal(format!("neither {variable} nor {variable}_ARN is set"))),
             Some(SecretSource::Value(secret)) => return Ok(secret.clone()),
@@ -115,11 +118,11 @@ impl Clients {
         };
         let mut manager = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.aws.region.clone()))
-            .credentials_provider(credentials(&config.aws))
+            .region(Region::new(self.aws.region.clone()))
+            .credentials_provider(credentials(&self.aws))
             .http_client(self.http.clone())
             .timeout_config(timeouts(Duration::from_millis(1500), Duration::from_millis(4500)));
-        manager.set_endpoint_url(config.aws.secrets_endpoint.clone());
+        manager.set_endpoint_url(self.aws.secrets_endpoint.clone());
         let answer = aws_sdk_secretsmanager::Client::from_conf(manager.build())
             .get_secret_value()
             .secret_id(arn)

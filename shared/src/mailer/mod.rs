@@ -1,10 +1,13 @@
 //! Mails, through SES. What a person wrote is escaped by the template engine and never reaches a header as it came.
 
+use std::sync::{Arc, OnceLock};
+
 use askama::Template;
 use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageTag};
 
+use crate::aws::Connection;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::ids::InvitationId;
@@ -15,7 +18,8 @@ use crate::models::usage::Tier;
 /// Sends mails.
 #[derive(Clone, Debug)]
 pub struct Mailer {
-    client: Client,
+    aws: Arc<Connection>,
+    client: Arc<OnceLock<Client>>,
     from: EmailAddress,
     configuration_set: Option<String>,
 }
@@ -128,11 +132,12 @@ fn role_in_words(role: Role) -> &'static str {
 }
 
 impl Mailer {
-    /// Sends through `client`, as `config` says.
+    /// Sends through SES, as `config` says.
     #[must_use]
-    pub fn new(client: Client, config: &Config) -> Self {
+    pub fn new(aws: Arc<Connection>, config: &Config) -> Self {
         Self {
-            client,
+            aws,
+            client: Arc::default(),
             from: config.mail_from.clone(),
             configuration_set: config.mail_configuration_set.clone(),
         }
@@ -214,6 +219,7 @@ impl Mailer {
             .build();
         let tag = tag.map(|(name, value)| MessageTag::builder().name(name).value(value).build());
         self.client
+            .get_or_init(|| self.aws.ses())
             .send_email()
             .from_email_address(self.from.as_str())
             .destination(Destination::builder().to_addresses(to.as_str()).build())

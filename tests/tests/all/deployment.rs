@@ -185,8 +185,8 @@ fn the_environment_is_what_the_code_reads() {
         // A secret goes to whoever needs it, with the endpoint to read it from and the right to, and to nobody else.
         let Needs { signing, invitation } = needs(name);
         for (needed, variable, secret) in [
-            (signing, "SIGNING_SECRET_ARN", "SigningSecret"),
-            (invitation, "INVITATION_SECRET_ARN", "InvitationSecret"),
+            (signing.is_some(), "SIGNING_SECRET_ARN", "SigningSecret"),
+            (invitation.is_some(), "INVITATION_SECRET_ARN", "InvitationSecret"),
         ] {
             assert_eq!(given.contains(variable), needed, "{variable} of {name}");
             if needed {
