@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,9 +24,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::app::{App, Needs};
 use crate::clock::{Clock, Time};
 use crate::config::Config;
+use crate::deadline::{Deadline, SPARE};
 use crate::error::Error;
-use crate::event::{self, Deadline};
+use crate::event;
 use crate::http::gateway::Gateway;
+
+/// How long warming up may take: Lambda gives a cold start 10 s.
+const WARM_MAX: Duration = Duration::from_secs(4);
 
 /// What a function's `main` ends with. Why it ended is in the log, as one line.
 pub type Ended = ExitCode;
@@ -75,6 +80,12 @@ fn deadline(context: &Context, now: Time) -> Deadline {
     Deadline::after(end.since(now))
 }
 
+/// When a request has to be answered; none when nobody says when its call ends, as the local stack does not.
+fn request_deadline(event: &lambda_http::Request) -> Option<Deadline> {
+    let context = event.lambda_context_ref().filter(|context| context.deadline > 0)?;
+    Some(deadline(context, Clock::system().now()).sparing(SPARE))
+}
+
 /// The app, unless the log says why there is none.
 async fn cold_start(needs: Needs) -> Option<App> {
     init_logs();
@@ -85,7 +96,7 @@ async fn cold_start(needs: Needs) -> Option<App> {
         .await
         .inspect_err(|error| tracing::error!(%error, "cold start ended"))
         .ok()?;
-    if let Err(error) = app.warm().await {
+    if let Err(error) = Deadline::after(WARM_MAX).scope(app.warm()).await {
         tracing::warn!(%error, "warm-up failed; the first request tries again");
     }
     Some(app)
@@ -95,9 +106,12 @@ async fn cold_start(needs: Needs) -> Option<App> {
 #[must_use]
 pub fn service(router: Router) -> BoxCloneService<lambda_http::Request, Response, Infallible> {
     BoxCloneService::new(tower::service_fn(move |event: lambda_http::Request| {
-        let gateway = gateway(&event);
+        let (gateway, deadline) = (gateway(&event), request_deadline(&event));
         let mut request: Request = event.map(|body| axum::body::Body::from(body.to_vec()));
         request.extensions_mut().insert(gateway);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         tower::ServiceExt::oneshot(router.clone(), request)
     }))
 }
@@ -164,6 +178,28 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_what_lambda_gives_it_but_a_second() {
+        let left = |request: Request| async move {
+            let left = request.extensions().get::<Deadline>().map(|deadline| deadline.left());
+            left.map_or_else(|| "nobody says".to_owned(), |left| left.as_millis().to_string())
+        };
+        let answer = async |deadline: u64| {
+            let mut context = Context::default();
+            context.deadline = deadline;
+            let event = lambda_http::Request::default().with_lambda_context(context);
+            let router = Router::new().fallback(left);
+            let response = tower::ServiceExt::oneshot(service(router), event).await.unwrap();
+            let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        assert_eq!(answer(0).await, "nobody says");
+        let now = u64::try_from(Clock::system().now().as_millis()).unwrap();
+        assert_eq!(answer(now - 1).await, "0");
+        let left: u64 = answer(now + 10_000).await.parse().unwrap();
+        assert!((5_000..=9_000).contains(&left), "{left}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 #![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
 mod deployed;
+mod faulty;
 mod harness;
 mod invariants;
 mod meter;
@@ -17,6 +18,7 @@ mod accounts;
 mod budget;
 mod deployment;
 mod events;
+mod faults;
 mod fuzz;
 mod hostile;
 mod house;
