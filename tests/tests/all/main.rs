@@ -8,6 +8,7 @@
 #![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
 mod deployed;
+mod faults;
 mod harness;
 mod invariants;
 mod meter;
@@ -20,9 +21,11 @@ mod events;
 mod fuzz;
 mod hostile;
 mod house;
+mod idempotency;
 mod invitations;
 mod mail;
 mod members;
+mod preconditions;
 mod races;
 mod roles;
 mod secrets;
