@@ -203,9 +203,11 @@ async fn create_workspace(
             return Ok(before.made.workspace());
         }
         if identity.workspace().is_some() {
-            return Err(match app.store.done_meanwhile(&once, now).await? {
-                true => Error::Stale,
-                false => Error::AlreadyInWorkspace,
+            let is_own_doing = app.store.done_meanwhile(&once, now).await?;
+            return Err(if is_own_doing {
+                Error::Stale
+            } else {
+                Error::AlreadyInWorkspace
             });
         }
         let slug_taken = slug_key.iter().any(|key| items.contains(key));

@@ -30,6 +30,7 @@ mod races;
 mod roles;
 mod secrets;
 mod tenants;
+mod tokens;
 mod usage;
 mod usage_aggregation;
 mod usage_ingest;
