@@ -15,6 +15,7 @@ pub enum Code {
     AlreadyMember,
     EmailTaken,
     Forbidden,
+    IdempotencyKeyReused,
     InternalError,
     InvalidCredentials,
     InvalidEmail,
@@ -32,6 +33,7 @@ pub enum Code {
     NotFound,
     PasswordRequired,
     PayloadTooLarge,
+    PreconditionFailed,
     RateLimited,
     SelfInvite,
     ServiceUnavailable,
@@ -47,11 +49,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their names.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::AlreadyInWorkspace,
         Self::AlreadyMember,
         Self::EmailTaken,
         Self::Forbidden,
+        Self::IdempotencyKeyReused,
         Self::InternalError,
         Self::InvalidCredentials,
         Self::InvalidEmail,
@@ -69,6 +72,7 @@ impl Code {
         Self::NotFound,
         Self::PasswordRequired,
         Self::PayloadTooLarge,
+        Self::PreconditionFailed,
         Self::RateLimited,
         Self::SelfInvite,
         Self::ServiceUnavailable,
@@ -90,6 +94,7 @@ impl Code {
             Self::AlreadyMember => "ALREADY_MEMBER",
             Self::EmailTaken => "EMAIL_TAKEN",
             Self::Forbidden => "FORBIDDEN",
+            Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::InternalError => "INTERNAL_ERROR",
             Self::InvalidCredentials => "INVALID_CREDENTIALS",
             Self::InvalidEmail => "INVALID_EMAIL",
@@ -107,6 +112,7 @@ impl Code {
             Self::NotFound => "NOT_FOUND",
             Self::PasswordRequired => "PASSWORD_REQUIRED",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::PreconditionFailed => "PRECONDITION_FAILED",
             Self::RateLimited => "RATE_LIMITED",
             Self::SelfInvite => "SELF_INVITE",
             Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
@@ -128,7 +134,7 @@ pub struct Fault {
     /// The kind of fault, such as `missing` or `string_type`.
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
-    /// Where it is: `body` or `query`, then the field.
+    /// Where it is: `body`, `query` or `header`, then the field.
     #[schema(value_type = Vec<serde_json::Value>)]
     pub loc: Vec<Cow<'static, str>>,
     /// What is expected.
@@ -142,6 +148,16 @@ impl Fault {
         Self {
             kind: "value_error".into(),
             loc: vec!["query".into(), name.into()],
+            msg: msg.to_owned(),
+        }
+    }
+
+    /// A fault of the header `name`.
+    #[must_use]
+    pub fn header(name: &'static str, kind: &'static str, msg: &str) -> Self {
+        Self {
+            kind: kind.into(),
+            loc: vec!["header".into(), name.into()],
             msg: msg.to_owned(),
         }
     }
@@ -171,6 +187,8 @@ pub enum Error {
     EmailTaken,
     #[error("forbidden")]
     Forbidden,
+    #[error("idempotency key reused")]
+    IdempotencyKeyReused,
     #[error("invalid credentials")]
     InvalidCredentials,
     #[error("invalid e-mail")]
@@ -205,6 +223,8 @@ pub enum Error {
     PasswordRequired,
     #[error("payload too large")]
     PayloadTooLarge,
+    #[error("precondition failed")]
+    PreconditionFailed,
     #[error("rate limited")]
     RateLimited(RateLimited),
     #[error("self invite")]
@@ -276,6 +296,11 @@ impl Error {
                 StatusCode::FORBIDDEN,
                 Code::Forbidden,
                 "Your role does not permit this.",
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key was used for another request.",
             ),
             Self::InvalidCredentials => (
                 StatusCode::UNAUTHORIZED,
@@ -357,6 +382,11 @@ impl Error {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Code::PayloadTooLarge,
                 "The body exceeds 64 KiB.",
+            ),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                Code::PreconditionFailed,
+                "It is no longer what If-Match names. Read it again.",
             ),
             Self::RateLimited(_) => (
                 StatusCode::TOO_MANY_REQUESTS,

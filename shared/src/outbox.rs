@@ -41,9 +41,23 @@ pub struct InvitationLetter<'a> {
     pub held_until: Time,
 }
 
+/// What became of a mail that was tried.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Its fate.
+    pub delivery: Delivery,
+    due_again: Option<Time>,
+}
+
 /// Sends an invitation's mail, once, and records what became of it: the fate that stands then, or none when the
 /// invitation ended meanwhile.
 pub async fn invitation_send(app: &App, letter: InvitationLetter<'_>) -> Result<Option<Delivery>, Error> {
+    let tried = invitation_try(app, letter).await;
+    invitation_record(app, letter, &tried).await
+}
+
+/// Sends an invitation's mail, once.
+pub async fn invitation_try(app: &App, letter: InvitationLetter<'_>) -> Tried {
     let InvitationLetter { workspace, pending, .. } = letter;
     let sent = app
         .mailer
@@ -60,8 +74,19 @@ pub async fn invitation_send(app: &App, letter: InvitationLetter<'_>) -> Result<
     let now = app.now();
     let [jitter] = crate::ids::random_bytes();
     let (delivery, due_again) = fate(sent, pending.created_at, now, jitter);
+    Tried { delivery, due_again }
+}
+
+/// Records what became of an invitation's mail: the fate that stands then, or none when the invitation ended meanwhile.
+pub async fn invitation_record(
+    app: &App,
+    letter: InvitationLetter<'_>,
+    tried: &Tried,
+) -> Result<Option<Delivery>, Error> {
+    let InvitationLetter { workspace, pending, .. } = letter;
+    let Tried { delivery, due_again } = tried;
     app.store
-        .invitation_mailed(workspace.id, pending.id, letter.held_until, &delivery, due_again)
+        .invitation_mailed(workspace.id, pending.id, letter.held_until, delivery, *due_again)
         .await
 }
 

@@ -14,12 +14,13 @@ use shared::outbox::{self, InvitationLetter};
 use shared::secret::SecretHash;
 use shared::store::Key;
 use shared::store::account::EmailRecord;
+use shared::store::idempotency::Once;
 use shared::store::invitation::NewInvitation;
 use shared::store::limit::Slot;
 use shared::{App, Error};
 use url::Url;
 
-use crate::wire::{InvitationIssuedOut, InvitationOut};
+use crate::wire::InvitationIssuedOut;
 
 /// A new invitation, and its link.
 pub(crate) struct Issue {
@@ -93,7 +94,7 @@ impl Issue {
     }
 
     /// The invitation as the store makes it.
-    pub(crate) fn new_invitation(&self, replaced: Option<InvitationId>) -> NewInvitation<'_> {
+    pub(crate) fn new_invitation<'a>(&'a self, replaced: Option<InvitationId>, once: &'a Once) -> NewInvitation<'a> {
         NewInvitation {
             invitation: &self.invitation,
             pending: &self.pending,
@@ -101,6 +102,7 @@ impl Issue {
             mail_due_at: self.mail_due_at(),
             slot: &self.slots.maker,
             recipient_slot: &self.slots.recipient,
+            once,
         }
     }
 
@@ -117,33 +119,39 @@ impl Issue {
     }
 
     /// Mails a committed invitation and records what became of that. Neither can fail the request: a mail whose fate is
-    /// not recorded is still due, and the answer says so.
-    pub(crate) async fn send(self, app: &App, access: &Access) -> InvitationIssuedOut {
+    /// not recorded is still due, and the answer says so. What a repetition of the request is to be told of the mail is
+    /// remembered beside it.
+    pub(crate) async fn send(self, app: &App, access: &Access, once: &Once) -> InvitationIssuedOut {
         let letter = InvitationLetter {
             workspace: access.workspace(),
             pending: &self.pending,
             link: &self.link,
             held_until: self.mail_due_at(),
         };
-        let recorded = if Deadline::current().left() < outbox::FIRST_SEND_MAX {
+        if Deadline::current().left() < outbox::FIRST_SEND_MAX {
             // There is no time left to see it through: it stays due.
-            Ok(None)
-        } else {
-            outbox::invitation_send(app, letter).await
-        };
+            return InvitationIssuedOut::new(self.pending, self.link);
+        }
+        let tried = outbox::invitation_try(app, letter).await;
+        let (recorded, remembered) = futures::join!(
+            outbox::invitation_record(app, letter, &tried),
+            app.store.done_mailed(once, &tried.delivery)
+        );
         let mut pending = self.pending;
+        if let Err(error) = &remembered {
+            tracing::warn!(%error, invitation = %pending.id, "the answer was not remembered");
+        }
         match recorded {
             Ok(Some(delivery)) => pending.delivery = delivery,
             // Somebody ended it while its mail was on the way.
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, invitation = %pending.id, "the fate of a mail was not recorded"),
         }
-        let now = app.now();
-        InvitationIssuedOut {
-            invitation: InvitationOut::new(pending, now),
-            invite_link: self.link,
-            invite_ttl_hours: app.config.invite_ttl.as_secs() / 3600,
+        if once.key().is_some() {
+            // A repetition is told what is remembered, whatever was recorded beside it.
+            pending.delivery = tried.delivery;
         }
+        InvitationIssuedOut::new(pending, self.link)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Invitations to the caller's workspace: create, list, cancel, resend, extend.
 
 mod issue;
+mod issued;
 mod wire;
 
 use std::sync::OnceLock;
@@ -11,15 +12,18 @@ use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
+use shared::http::idempotency::Keyed;
 use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
 use shared::models::email::EmailAddress;
+use shared::models::idempotency::IdempotencyKey;
 use shared::models::invitation::{InviteFacts, Invited, Pending, Status, extend, may_invite};
 use shared::models::limit::Rule;
 use shared::models::role::{Action, Role};
 use shared::store::account::EmailRecord;
 use shared::store::cursor::{self, List, Position};
+use shared::store::idempotency::Once;
 use shared::store::invitation::{Guard, keys, take};
 use shared::store::limit::Limit;
 use shared::store::{Items, Key, settle};
@@ -28,6 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use issue::{Addressee, Issue, Slots};
+use issued::Issued;
 use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
 };
@@ -43,6 +48,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         &[
             Code::AlreadyMember,
             Code::Forbidden,
+            Code::IdempotencyKeyReused,
             Code::InvalidEmail,
             Code::InvalidRole,
             Code::InviteeUnavailable,
@@ -85,11 +91,13 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "/api/v1/workspaces/invitations/{id}/resend",
         &[
             Code::Forbidden,
+            Code::IdempotencyKeyReused,
             Code::InvitationExpired,
             Code::InvitationNotFound,
             Code::InvitationRevoked,
             Code::InvitationUsed,
             Code::RateLimited,
+            Code::ValidationError,
             Code::WorkspaceNotFound,
         ],
     ),
@@ -114,6 +122,7 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/invitations",
     tag = "invitations",
     security(("bearer" = [])),
+    params(Keyed),
     request_body = InvitationIn,
     responses((status = 201, description = "The invitation", body = InvitationIssuedOut))
 )]
@@ -121,13 +130,15 @@ async fn create_invitation(
     State(app): State<App>,
     caller: Caller,
     gateway: Gateway,
+    Keyed(key): Keyed,
     payload: Payload,
 ) -> Result<(StatusCode, Json<InvitationIssuedOut>), Error> {
     let body = payload.parse::<InvitationIn>();
     let email = body.as_ref().ok().and_then(|body| body.email().ok());
     let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
     let budget = email.as_ref().map(recipient_budget);
-    let (access, issue) = settle(async || {
+    let once = once(&caller, "create-invitation", &key, &payload.fingerprint());
+    let issued = settle(async || {
         let now = app.now();
         let (access, items) = app
             .authorize_with(&caller, Action::ManageInvitations, |tenant| {
@@ -137,18 +148,26 @@ async fn create_invitation(
                 about
                     .chain([limit.key()])
                     .chain(budget.iter().map(Limit::key))
+                    .chain(once.key())
                     .collect()
             })
             .await?;
+        key.as_ref().map_err(Clone::clone)?;
         let body = body.as_ref().map_err(Clone::clone)?;
         if body.role().is_ok_and(|role| !access.membership().role.may_invite(role)) {
             return Err(Error::Forbidden);
         }
-        let maker = limit.slot(&items, now)?;
+        if let Some(before) = Issued::before(&once, &items, &access, now)? {
+            return Ok(before);
+        }
         let room = budget.as_ref().ok_or(Error::InvalidEmail);
         let room = room.and_then(|budget| budget.slot_in_turn(&items, now));
-        let (recipient, invitee) = match room.and_then(|slot| Ok((slot, Invitee::of(&access, body, &items)?))) {
+        let fit = limit
+            .slot(&items, now)
+            .and_then(|maker| Ok((maker, room?, Invitee::of(&access, body, &items)?)));
+        let (maker, recipient, invitee) = match fit {
             Ok(fit) => fit,
+            Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
@@ -161,14 +180,20 @@ async fn create_invitation(
             role: invitee.role,
         };
         let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
-        let new = issue.new_invitation(invitee.replaced);
+        let new = issue.new_invitation(invitee.replaced, &once);
         app.store
             .invitation_create(&access, new, invitee.record.as_ref())
             .await?;
-        Ok((access, issue))
+        Ok(Issued::now(access, issue))
     })
     .await?;
-    Ok((StatusCode::CREATED, Json(issue.send(&app, &access).await)))
+    Ok((StatusCode::CREATED, Json(issued.answer(&app, &once).await?)))
+}
+
+/// The request, which is done once when it came with a key.
+fn once(caller: &Caller, route: &str, key: &Result<Option<IdempotencyKey>, Error>, content: &[u8]) -> Once {
+    let key = key.as_ref().ok().and_then(Option::as_ref);
+    Once::new(caller.user_id(), route, key, content)
 }
 
 /// What an e-mail may get of invitations' mails.
@@ -345,28 +370,34 @@ async fn extend_invitation(
     path = "/api/v1/workspaces/invitations/{id}/resend",
     tag = "invitations",
     security(("bearer" = [])),
-    params(("id" = String, Path, format = "uuid", description = "The invitation")),
+    params(("id" = String, Path, format = "uuid", description = "The invitation"), Keyed),
     responses((status = 200, description = "The new invitation", body = InvitationIssuedOut))
 )]
 async fn resend_invitation(
     State(app): State<App>,
     caller: Caller,
     gateway: Gateway,
+    Keyed(key): Keyed,
     Id(id): Id,
 ) -> Result<Json<InvitationIssuedOut>, Error> {
+    let once = once(&caller, "resend-invitation", &key, id.to_ascii_lowercase().as_bytes());
     let id = id.parse().ok();
     let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
     // Whose budget it is is known once the invitation was read.
     let budget = OnceLock::new();
-    let (access, issue) = settle(async || {
+    let issued = settle(async || {
         let now = app.now();
-        let limits: Vec<&Limit> = [&limit].into_iter().chain(budget.get()).collect();
-        let (access, mut items) = authorize(&app, &caller, id, &limits).await?;
+        let limits = [&limit].into_iter().chain(budget.get()).map(Limit::key);
+        let beside: Vec<Key> = limits.chain(once.key()).collect();
+        let (access, mut items) = authorize(&app, &caller, id, &beside).await?;
+        key.as_ref().map_err(Clone::clone)?;
+        if let Some(before) = Issued::before(&once, &items, &access, now)? {
+            return Ok(before);
+        }
         let invited = match target(&access, &mut items, id) {
             Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
             Ok(invited) => invited,
         };
-        let maker = limit.slot(&items, now)?;
         let room = if let Some(budget) = budget.get() {
             budget.slot_in_turn(&items, now)
         } else {
@@ -375,8 +406,12 @@ async fn resend_invitation(
             let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
             Ok(budget.slot_behind(taken, now))
         };
-        let recipient = match room.and_then(|slot| invited.live(now).map(|_| slot)) {
-            Ok(slot) => slot,
+        let fit = limit
+            .slot(&items, now)
+            .and_then(|maker| Ok((maker, room?, invited.live(now)?)));
+        let (maker, recipient) = match fit {
+            Ok((maker, recipient, _)) => (maker, recipient),
+            Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
@@ -389,18 +424,18 @@ async fn resend_invitation(
             invite_epoch: old.invite_epoch,
         };
         let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
-        let new = issue.new_invitation(Some(old.id));
+        let new = issue.new_invitation(Some(old.id), &once);
         match app.store.invitation_resend(&access, new).await {
             // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
             Err(Error::Stale) if issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }
-            other => other.map(|()| (access, issue)),
+            other => other.map(|()| Issued::now(access, issue)),
         }
     })
     .await?;
-    Ok(Json(issue.send(&app, &access).await))
+    Ok(Json(issued.answer(&app, &once).await?))
 }
 
 /// Whether an invitation has ended.
@@ -418,19 +453,16 @@ async fn charged_refusal(app: &App, limit: &Limit, items: &Items, refusal: Error
     }
 }
 
-/// Proves that the caller may manage invitations, reading the one in question, and limits, beside it.
+/// Proves that the caller may manage invitations, reading the one in question, and other items, beside it.
 async fn authorize(
     app: &App,
     caller: &Caller,
     id: Option<InvitationId>,
-    limits: &[&Limit],
+    beside: &[Key],
 ) -> Result<(Access, Items), Error> {
     app.authorize_with(caller, Action::ManageInvitations, |tenant| {
         let invitation = id.map(|id| keys(tenant, id)).unwrap_or_default();
-        invitation
-            .into_iter()
-            .chain(limits.iter().map(|limit| limit.key()))
-            .collect()
+        invitation.into_iter().chain(beside.iter().cloned()).collect()
     })
     .await
 }

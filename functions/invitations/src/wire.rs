@@ -174,6 +174,19 @@ pub(crate) struct InvitationIssuedOut {
     pub(crate) invite_ttl_hours: u64,
 }
 
+impl InvitationIssuedOut {
+    /// A new invitation, as it stood when it was made.
+    pub(crate) fn new(pending: Pending, invite_link: String) -> Self {
+        let now = pending.created_at;
+        let ttl = pending.expires_at.since(now);
+        Self {
+            invitation: InvitationOut::new(pending, now),
+            invite_link,
+            invite_ttl_hours: ttl.as_secs() / 3600,
+        }
+    }
+}
+
 /// Pending invitations, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvitationsOut {

@@ -4,12 +4,18 @@ mod wire;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::ETAG;
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use shared::auth::access::Caller;
 use shared::http::body::Payload;
+use shared::http::idempotency::Keyed;
+use shared::http::precondition::IfMatch;
 use shared::http::wire::WorkspaceOut;
+use shared::ids::random_bytes;
 use shared::models::role::Action;
-use shared::models::workspace::{WorkspaceUpdate, slug_of};
+use shared::models::workspace::{ChangeId, Founding, Workspace, WorkspaceUpdate, slug_of};
+use shared::store::idempotency::Once;
 use shared::store::workspace::draft;
 use shared::store::{Key, settle};
 use shared::{App, Code, Error};
@@ -21,26 +27,29 @@ use wire::{WorkspaceDeleted, WorkspaceNew, WorkspacePatch, WorkspacePut};
 /// The codes particular to each operation.
 pub const ERRORS: &[(&str, &str, &[Code])] = &[
     ("get", "/api/v1/workspaces/", &[Code::WorkspaceNotFound]),
-    (
-        "put",
-        "/api/v1/workspaces/",
-        &[Code::Forbidden, Code::WorkspaceNotFound, Code::ValidationError],
-    ),
-    (
-        "patch",
-        "/api/v1/workspaces/",
-        &[Code::Forbidden, Code::WorkspaceNotFound, Code::ValidationError],
-    ),
+    ("put", "/api/v1/workspaces/", UPDATE_ERRORS),
+    ("patch", "/api/v1/workspaces/", UPDATE_ERRORS),
     (
         "post",
         "/api/v1/workspaces/",
-        &[Code::AlreadyInWorkspace, Code::ValidationError],
+        &[
+            Code::AlreadyInWorkspace,
+            Code::IdempotencyKeyReused,
+            Code::ValidationError,
+        ],
     ),
     (
         "delete",
         "/api/v1/workspaces/",
         &[Code::Forbidden, Code::WorkspaceNotEmpty, Code::WorkspaceNotFound],
     ),
+];
+
+const UPDATE_ERRORS: &[Code] = &[
+    Code::Forbidden,
+    Code::PreconditionFailed,
+    Code::WorkspaceNotFound,
+    Code::ValidationError,
 ];
 
 /// The function's routes. The documented path ends in a slash; the one without answers the same.
@@ -63,17 +72,38 @@ pub fn router(app: App) -> Router {
     shared::http::finish(routes(), app)
 }
 
+/// A workspace and its version.
+struct Tagged {
+    tag: String,
+    body: WorkspaceOut,
+}
+
+impl Tagged {
+    fn new(workspace: &Workspace) -> Self {
+        Self {
+            tag: workspace.entity_tag(),
+            body: workspace.into(),
+        }
+    }
+}
+
+impl IntoResponse for Tagged {
+    fn into_response(self) -> Response {
+        ([(ETAG, self.tag)], Json(self.body)).into_response()
+    }
+}
+
 /// The caller's workspace.
 #[utoipa::path(
     get,
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
-    responses((status = 200, description = "The workspace", body = WorkspaceOut))
+    responses((status = 200, description = "The workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
-async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Json<WorkspaceOut>, Error> {
+async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Tagged, Error> {
     let access = app.authorize(&caller, Action::Read).await?;
-    Ok(Json(access.workspace().into()))
+    Ok(Tagged::new(access.workspace()))
 }
 
 /// Updates the workspace. `name` is required; an absent field keeps its value, null clears it.
@@ -82,11 +112,17 @@ async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Json<Wo
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
+    params(IfMatch),
     request_body = WorkspacePut,
-    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut))
+    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
-async fn put_workspace(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<WorkspaceOut>, Error> {
-    update(&app, &caller, || wire::parse_put(&payload)).await
+async fn put_workspace(
+    State(app): State<App>,
+    caller: Caller,
+    if_match: IfMatch,
+    payload: Payload,
+) -> Result<Tagged, Error> {
+    update(&app, &caller, &if_match, || wire::parse_put(&payload)).await
 }
 
 /// Updates the workspace. An absent field keeps its value, null clears it.
@@ -95,31 +131,44 @@ async fn put_workspace(State(app): State<App>, caller: Caller, payload: Payload)
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
+    params(IfMatch),
     request_body = WorkspacePatch,
-    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut))
+    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn patch_workspace(
     State(app): State<App>,
     caller: Caller,
+    if_match: IfMatch,
     payload: Payload,
-) -> Result<Json<WorkspaceOut>, Error> {
-    update(&app, &caller, || wire::parse_patch(&payload)).await
+) -> Result<Tagged, Error> {
+    update(&app, &caller, &if_match, || wire::parse_patch(&payload)).await
 }
 
 async fn update(
     app: &App,
     caller: &Caller,
+    if_match: &IfMatch,
     parse: impl Fn() -> Result<WorkspaceUpdate, Error>,
-) -> Result<Json<WorkspaceOut>, Error> {
+) -> Result<Tagged, Error> {
     let now = app.now();
+    let change = if_match.names_a_version().then(|| ChangeId::new(random_bytes()));
     settle(async || {
         let access = app.authorize(caller, Action::UpdateWorkspace).await?;
         let update = parse()?;
-        if update == WorkspaceUpdate::default() {
-            return Ok(Json(access.workspace().into()));
+        let workspace = access.workspace();
+        // A try whose answer was lost was applied: the version is another by its own doing.
+        if change.as_ref().is_some_and(|change| workspace.changes.contains(change)) {
+            return Ok(Tagged::new(workspace));
         }
-        let workspace = app.store.workspace_update(&access, &update, now).await?;
-        Ok(Json((&workspace).into()))
+        if_match.check(&workspace.entity_tag())?;
+        if update == WorkspaceUpdate::default() {
+            return Ok(Tagged::new(workspace));
+        }
+        let updated = app
+            .store
+            .workspace_update(&access, &update, change.as_ref(), now)
+            .await?;
+        Ok(Tagged::new(&updated))
     })
     .await
 }
@@ -130,30 +179,46 @@ async fn update(
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
+    params(Keyed),
     request_body = WorkspaceNew,
-    responses((status = 201, description = "The new workspace", body = WorkspaceOut))
+    responses((status = 201, description = "The new workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn create_workspace(
     State(app): State<App>,
     caller: Caller,
+    Keyed(key): Keyed,
     payload: Payload,
-) -> Result<(StatusCode, Json<WorkspaceOut>), Error> {
+) -> Result<(StatusCode, Tagged), Error> {
     let now = app.now();
     let new = payload.parse::<WorkspaceNew>();
-    let slug = new.as_ref().ok().map(|new| slug_of(&new.name));
-    let slug_key: Vec<Key> = slug.iter().map(|slug| Key::slug(slug)).collect();
-    settle(async || {
-        let (identity, items) = app.identify(&caller, &slug_key).await?;
+    let slug_key = new.as_ref().ok().map(|new| Key::slug(&slug_of(&new.name)));
+    let named = key.as_ref().ok().and_then(Option::as_ref);
+    let once = Once::new(caller.user_id(), "create-workspace", named, &payload.fingerprint());
+    let beside: Vec<Key> = slug_key.iter().cloned().chain(once.key()).collect();
+    let workspace = settle(async || {
+        let (identity, items) = app.identify(&caller, &beside).await?;
+        key.as_ref().map_err(Clone::clone)?;
         let new = new.as_ref().map_err(Clone::clone)?;
+        if let Some(before) = once.done::<Founding>(&items, None, now)? {
+            return Ok(before.made.workspace());
+        }
         if identity.workspace().is_some() {
-            return Err(Error::AlreadyInWorkspace);
+            let is_own_doing = app.store.done_meanwhile(&once, now).await?;
+            return Err(if is_own_doing {
+                Error::Stale
+            } else {
+                Error::AlreadyInWorkspace
+            });
         }
         let slug_taken = slug_key.iter().any(|key| items.contains(key));
         let workspace = draft(new.name.clone(), slug_taken, now);
-        app.store.workspace_found(identity.user(), &workspace, now).await?;
-        Ok((StatusCode::CREATED, Json((&workspace).into())))
+        app.store
+            .workspace_found(identity.user(), &workspace, &once, now)
+            .await?;
+        Ok(workspace)
     })
-    .await
+    .await?;
+    Ok((StatusCode::CREATED, Tagged::new(&workspace)))
 }
 
 /// Deletes the workspace of an owner who is its only member. Its pending invitations lapse.

@@ -92,7 +92,14 @@ pub fn key_id(token: &str) -> Option<String> {
     }
     let header = jsonwebtoken::decode_header(token).ok()?;
     let ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE) && header.crit.is_none();
-    header.kid.filter(|_| ours)
+    // None of ours says where its key is (RFC 8725 §3.10).
+    let brings_a_key = header.jwk.is_some()
+        || header.jku.is_some()
+        || header.x5u.is_some()
+        || header.x5c.is_some()
+        || header.x5t.is_some()
+        || header.x5t_s256.is_some();
+    header.kid.filter(|_| ours && !brings_a_key)
 }
 
 /// Verifies a token's signature, parties and times.

@@ -41,6 +41,13 @@ impl Payload {
             .map_err(|error| Error::Validation(vec![whole("json_invalid", &format!("JSON decode error: {error}"))]))?;
         deserr::deserialize(value).map_err(|Faults(faults)| Error::Validation(faults))
     }
+
+    /// What tells this body from others: bodies that are the same JSON, however they are written, have one.
+    #[must_use]
+    pub fn fingerprint(&self) -> Vec<u8> {
+        serde_json::from_slice::<serde_json::Value>(&self.0)
+            .map_or_else(|_| self.0.to_vec(), |value| value.to_string().into_bytes())
+    }
 }
 
 impl<S: Sync> FromRequest<S> for Payload {

@@ -2,8 +2,10 @@
 
 pub mod body;
 pub mod gateway;
+pub mod idempotency;
 pub mod openapi;
 pub mod path;
+pub mod precondition;
 pub mod problem;
 pub mod query;
 pub mod wire;

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::idempotency::IDEMPOTENCY_KEY;
 use crate::error::{Code, Error, Fault};
 
 /// Seconds after which a client may try again when the service was unavailable.
@@ -22,7 +23,7 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// A sentence for people; for `VALIDATION_ERROR` the list of faults.
+    /// A sentence for people; in a 422 the list of faults.
     pub detail: Detail,
     /// The machine-readable code.
     pub error_code: Code,
@@ -36,7 +37,7 @@ pub struct Problem {
 pub enum Detail {
     /// A sentence for people.
     Text(String),
-    /// The faults of the body or the query, all of them.
+    /// The faults of the body, the query or a header, all of them.
     Faults(Vec<Fault>),
 }
 
@@ -49,6 +50,11 @@ pub(super) fn write(error: &Error, carrier: Response, request_id: &str) -> Respo
         status: answer.status.as_u16(),
         detail: match error {
             Error::Validation(faults) => Detail::Faults(faults.clone()),
+            // Every 422 has a list there: the SDK takes it apart before it looks at the code.
+            Error::IdempotencyKeyReused => {
+                let fault = Fault::header(IDEMPOTENCY_KEY, "idempotency_key_reused", answer.detail);
+                Detail::Faults(vec![fault])
+            }
             _ => Detail::Text(answer.detail.to_owned()),
         },
         error_code: answer.code,

@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod email;
+pub mod idempotency;
 pub mod invitation;
 pub mod limit;
 pub mod member;

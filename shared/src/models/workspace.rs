@@ -35,8 +35,11 @@ pub struct Workspace {
     pub tier: Tier,
     /// Raised to end all sessions of all members.
     pub epoch: u64,
-    /// Raised by each update.
+    /// Raised by each update, which is what changes the representation.
     pub version: u64,
+    /// The last updates that were meant for one version, the newest last: a repeated write knows its own effect.
+    #[serde(default)]
+    pub changes: Vec<ChangeId>,
     /// Signs the cursors of its lists, in base64url.
     pub cursor_key: String,
     /// Members whose role is owner.
@@ -105,6 +108,7 @@ impl Workspace {
             tier: Tier::Developer,
             epoch: 0,
             version: 0,
+            changes: Vec::new(),
             cursor_key,
             owner_count: 1,
             member_count: 1,
@@ -112,6 +116,69 @@ impl Workspace {
             created_at: now,
             updated_at: now,
         }
+    }
+}
+
+impl Workspace {
+    /// The strong entity tag of its representation, quotes included.
+    #[must_use]
+    pub fn entity_tag(&self) -> String {
+        format!("\"{}.{}\"", self.id, self.version)
+    }
+
+    /// The updates that it remembers once `change` is the newest of them.
+    #[must_use]
+    pub fn changes_with(&self, change: &ChangeId) -> Vec<ChangeId> {
+        let kept = self.changes.len().saturating_sub(CHANGES_KEPT - 1);
+        self.changes.iter().skip(kept).chain([change]).cloned().collect()
+    }
+}
+
+/// Updates that a workspace remembers: as many may follow one whose answer was lost before its repetition comes.
+const CHANGES_KEPT: usize = 4;
+
+/// One request's update, whichever of its tries comes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChangeId(String);
+
+impl ChangeId {
+    /// The change of `random` bits.
+    #[must_use]
+    pub fn new(random: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(random).to_string())
+    }
+}
+
+/// What a new workspace is made of; everything else of it is as in every new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Its name.
+    pub name: Name,
+    /// Its slug.
+    pub slug: String,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+impl From<&Workspace> for Founding {
+    fn from(workspace: &Workspace) -> Self {
+        Self {
+            id: workspace.id,
+            name: workspace.name.clone(),
+            slug: workspace.slug.clone(),
+            created_at: workspace.created_at,
+        }
+    }
+}
+
+impl Founding {
+    /// The workspace as it was when it was new, without the key of its cursors.
+    #[must_use]
+    pub fn workspace(self) -> Workspace {
+        Workspace::new(self.id, self.name, self.slug, String::new(), self.created_at)
     }
 }
 

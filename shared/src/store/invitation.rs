@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::account::{EmailRecord, account_create, seat};
+use super::idempotency::{Done, Once};
 use super::keys::{GUARD, PENDING, due_in_index, email_partition, workspace_partition};
 use super::limit::Slot;
 use super::write::UpdateError;
@@ -121,6 +122,8 @@ pub struct NewInvitation<'a> {
     pub slot: &'a Slot,
     /// The slot of the recipient's budget that its mail takes.
     pub recipient_slot: &'a Slot,
+    /// The request that makes it.
+    pub once: &'a Once,
 }
 
 impl Store {
@@ -514,7 +517,12 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
         role: invitation.role,
     };
     let guard_write = Write::put("guard", Key::guard(&invitation.email, workspace), &guard);
+    let done = Done {
+        made: pending,
+        is_final: false,
+    };
     let writes = Writes::new()
+        .maybe(new.once.remember(Some(access.tenant()), done, now))
         .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
         .and(
             Write::create("pending", Key::pending(workspace, invitation.id), pending)

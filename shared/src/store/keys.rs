@@ -94,6 +94,14 @@ impl Key {
         Self::new(format!("LIMIT#{rule}#{}", URL_SAFE_NO_PAD.encode(digest)), "LIMIT")
     }
 
+    /// That somebody's request on a route was done under an idempotency key. All three are hashed, each preceded by its
+    /// length: the key is whatever somebody sent.
+    #[must_use]
+    pub fn idempotency(user: UserId, route: &str, key: &str) -> Self {
+        let digest = sha256(&[user.as_bytes(), route.as_bytes(), key.as_bytes()]);
+        Self::new(format!("IDEMPOTENCY#{digest}"), "IDEMPOTENCY")
+    }
+
     /// The public keys.
     #[must_use]
     pub fn jwks() -> Self {
@@ -145,6 +153,16 @@ impl Key {
             format!("NOTICE#{month}#{tier}#{percent}"),
         )
     }
+}
+
+/// SHA-256 of `parts` in base64url, each part preceded by its length, so that no two lists of parts have one digest.
+pub(super) fn sha256(parts: &[&[u8]]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(context.finish())
 }
 
 /// Shards that the news of all workspaces are spread over.
@@ -278,6 +296,14 @@ mod tests {
             if let (Ok(x), Ok(y)) = (EmailAddress::parse(&a), EmailAddress::parse(&b)) {
                 prop_assert_eq!(x == y, Key::email(&x) == Key::email(&y));
             }
+        }
+
+        #[test]
+        fn an_idempotency_key_is_its_user_s_and_its_route_s(a in "[ -~]{1,40}", b in "[ -~]{1,40}", user in 0u8..2) {
+            let key = |user, route: &str, key: &str| Key::idempotency(UserId::from_bytes([user; 16]), route, key);
+            prop_assert_eq!(a == b, key(0, "route", &a) == key(0, "route", &b));
+            prop_assert_eq!(user == 0, key(0, "route", &a) == key(user, "route", &a));
+            prop_assert_eq!(a == b, key(0, &a, &b) == key(0, &b, &a));
         }
 
         #[test]

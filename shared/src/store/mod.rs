@@ -5,6 +5,7 @@
 pub mod account;
 pub mod cursor;
 pub mod due;
+pub mod idempotency;
 pub mod invitation;
 pub mod jwks;
 pub mod keys;

@@ -6,7 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::idempotency::{Done, Once};
 use super::limit::Slot;
+use super::write::UpdateError;
 use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
@@ -17,7 +19,7 @@ use crate::models::role::Role;
 use crate::models::text::Name;
 use crate::models::usage::Tier;
 use crate::models::user::{Membership, Session, User};
-use crate::models::workspace::{Change, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
+use crate::models::workspace::{Change, ChangeId, Founding, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
 /// Sessions that revoking all of a workspace's counts at most.
 pub const SESSIONS_COUNTED_MAX: usize = 10_000;
@@ -74,20 +76,34 @@ impl Store {
         self.commit(writes).await
     }
 
-    /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free.
-    pub async fn workspace_found(&self, user: &User, workspace: &Workspace, now: Time) -> Result<(), Error> {
+    /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free, or when
+    /// the request was done meanwhile.
+    pub async fn workspace_found(
+        &self,
+        user: &User,
+        workspace: &Workspace,
+        once: &Once,
+        now: Time,
+    ) -> Result<(), Error> {
+        let done = Done {
+            made: Founding::from(workspace),
+            is_final: true,
+        };
         let writes = Writes::new()
+            .maybe(once.remember(None, done, now))
             .all(workspace_create(user, workspace))
             .and(account::seat(user, &founder(workspace), now))
             .and(account::email_seat(user, workspace.id));
         self.commit(writes).await
     }
 
-    /// Updates a workspace's fields and answers it as it is then.
+    /// Updates a workspace's fields and answers it as it is then. `change`, if there is one, is meant for the version
+    /// that was read, and for no other: [`Error::Stale`] when somebody was faster.
     pub async fn workspace_update(
         &self,
         access: &Access,
         update: &WorkspaceUpdate,
+        change: Option<&ChangeId>,
         now: Time,
     ) -> Result<Workspace, Error> {
         let mut expression = FieldUpdate::new();
@@ -107,8 +123,26 @@ impl Store {
             update.unit_system.or_default(UnitSystem::default()).as_ref(),
         );
         expression.field("map_home", update.map_home.as_ref());
-        let write = expression.into_write(Key::workspace(access.workspace().id), now);
-        self.update_one(write).await.map_err(Error::from)
+        let key = Key::workspace(access.workspace().id);
+        let Some(change) = change else {
+            let write = expression.into_write(key, now);
+            return self.update_one(write).await.map_err(Error::from);
+        };
+        expression.field("changes", Change::Set(&access.workspace().changes_with(change)));
+        let write = expression
+            .into_write(key.clone(), now)
+            .when("#version = :read")
+            .bind(":read", access.workspace().version);
+        let (stood, error) = match self.update_one(write).await {
+            Ok(workspace) => return Ok(workspace),
+            Err(UpdateError::Condition(item)) => (item.map(parse).transpose()?, Error::Stale),
+            // Whether it was written is unknown.
+            Err(UpdateError::Other(error)) => (self.get(vec![key.clone()]).await?.take(&key)?, error),
+        };
+        // A try whose answer was lost was applied: what the next one meets is its own effect.
+        stood
+            .filter(|stood: &Workspace| stood.changes.contains(change))
+            .ok_or(error)
     }
 
     /// The id of the workspace that has this slug.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Person, World, operations};
+use crate::harness::{Answer, PASSWORD, Person, World, operations};
 
 /// What each request may cost: its operation, in which case, its sequential round trips, and its calls.
 const BUDGET: &[(&str, &str, usize, &[&str])] = &[
@@ -17,7 +17,9 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     ("GET /api/v1/workspaces/usage", "", 1, &[READ]),
     ("PUT /api/v1/workspaces/", "", 2, &[READ, UPDATE]),
     ("PATCH /api/v1/workspaces/", "", 2, &[READ, UPDATE]),
+    ("PATCH /api/v1/workspaces/", "with `If-Match`", 2, &[READ, UPDATE]),
     ("POST /api/v1/workspaces/", "", 2, &[READ, TRANSACT]),
+    ("POST /api/v1/workspaces/", KEYED, 2, &[READ, TRANSACT]),
     ("DELETE /api/v1/workspaces/", "", 2, &[READ, TRANSACT]),
     (
         "DELETE /api/v1/workspaces/",
@@ -47,6 +49,13 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     ),
     (
         "POST /api/v1/workspaces/invitations",
+        KEYED,
+        3,
+        &[READ, TRANSACT, UPDATE, UPDATE],
+    ),
+    ("POST /api/v1/workspaces/invitations", REPEATED, 1, &[READ]),
+    (
+        "POST /api/v1/workspaces/invitations",
         "refused by a rule",
         2,
         &[READ, UPDATE],
@@ -62,6 +71,12 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
         "2, the mail, 1 for its fate",
         3,
         &[READ, TRANSACT, UPDATE],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations/{id}/resend",
+        KEYED,
+        3,
+        &[READ, TRANSACT, UPDATE, UPDATE],
     ),
     ("PATCH /api/v1/workspaces/invitations/{id}", "", 2, &[READ, UPDATE]),
     ("DELETE /api/v1/workspaces/invitations/{id}", "", 2, &[READ, TRANSACT]),
@@ -114,6 +129,8 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     ),
 ];
 
+const KEYED: &str = "with an `Idempotency-Key`";
+const REPEATED: &str = "with an `Idempotency-Key`, once more";
 const READ: &str = "BatchGetItem";
 const QUERY: &str = "Query";
 const UPDATE: &str = "UpdateItem";
@@ -238,6 +255,11 @@ async fn workspaces(measured: &mut Measured<'_>) {
         .await
         .expect(200);
     measured.note("PATCH /api/v1/workspaces/", "");
+    let tag = ann.workspace().await.header("etag").unwrap().to_owned();
+    let renamed = json!({"name": "Newer name"});
+    measured.begin();
+    with_header(&ann, "PATCH", "/workspaces/", ("if-match", &tag), &renamed, 200).await;
+    measured.note("PATCH /api/v1/workspaces/", "with `If-Match`");
 
     ann.invite("guest@example.com", "member").await.expect(201);
     measured.begin();
@@ -250,9 +272,37 @@ async fn workspaces(measured: &mut Measured<'_>) {
     ann.post("/workspaces/", json!({"name": "Another"})).await.expect(201);
     measured.note("POST /api/v1/workspaces/", "");
     ann.log_in().await;
+    ann.delete("/workspaces/").await.expect(200);
+    ann.log_in().await;
+    measured.begin();
+    with_header(
+        &ann,
+        "POST",
+        "/workspaces/",
+        ("idempotency-key", "k"),
+        &json!({"name": "Keyed"}),
+        201,
+    )
+    .await;
+    measured.note("POST /api/v1/workspaces/", KEYED);
+    ann.log_in().await;
     measured.begin();
     ann.delete("/workspaces/").await.expect(200);
     measured.note("DELETE /api/v1/workspaces/", "");
+}
+
+/// What is answered, with this status, to a request with a header.
+async fn with_header(
+    person: &Person<'_>,
+    method: &str,
+    path: &str,
+    (name, value): (&str, &str),
+    body: &Value,
+    status: u16,
+) -> Answer {
+    let request = person.request(method, path).header(name, value);
+    let request = request.body(body.to_string().into()).unwrap();
+    person.world.send(request, person.address).await.expect(status)
 }
 
 async fn invitations(measured: &mut Measured<'_>) {
@@ -271,6 +321,24 @@ async fn invitations(measured: &mut Measured<'_>) {
     measured.begin();
     let issued = bob.resend(&issued.id()).await.expect(200);
     measured.note("POST /api/v1/workspaces/invitations/{id}/resend", mail);
+    let path = format!("/workspaces/invitations/{}/resend", issued.id());
+    measured.begin();
+    let issued = with_header(&bob, "POST", &path, ("idempotency-key", "k"), &json!({}), 200).await;
+    measured.note("POST /api/v1/workspaces/invitations/{id}/resend", KEYED);
+    let body = json!({"email": "keyed@example.com"});
+    for case in [KEYED, REPEATED] {
+        measured.begin();
+        with_header(
+            &bob,
+            "POST",
+            "/workspaces/invitations",
+            ("idempotency-key", "k"),
+            &body,
+            201,
+        )
+        .await;
+        measured.note(create, case);
+    }
     let in_a_day = world.clock.now().plus(std::time::Duration::from_secs(24 * 3600));
     measured.begin();
     bob.extend(&issued.id(), &in_a_day.to_string()).await.expect(200);
@@ -286,7 +354,7 @@ async fn invitations(measured: &mut Measured<'_>) {
     measured.begin();
     nobody.decline(&issued).await.expect(200);
     measured.note("POST /api/v1/auth/decline-invite", "");
-    for _ in 0..6 {
+    for _ in 0..5 {
         bob.invite(&bob.email, "member").await.refused(400, "SELF_INVITE");
     }
     measured.begin();

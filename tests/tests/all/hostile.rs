@@ -230,7 +230,7 @@ async fn a_body_where_none_is_needed_is_not_looked_at() {
 }
 
 /// The parts of a token: header and claims.
-fn opened(token: &str) -> (Value, Value) {
+pub fn opened(token: &str) -> (Value, Value) {
     let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
     let (header, claims) = (parts.next().unwrap(), parts.next().unwrap());
     (
@@ -239,7 +239,7 @@ fn opened(token: &str) -> (Value, Value) {
     )
 }
 
-fn unsigned(header: &Value, claims: &Value) -> String {
+pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header.to_string()),
@@ -247,14 +247,14 @@ fn unsigned(header: &Value, claims: &Value) -> String {
     )
 }
 
-fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
+pub fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
     let message = unsigned(header, claims);
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
     format!("{message}.{signature}")
 }
 
 /// `value` with some members replaced.
-fn with(value: &Value, changes: Value) -> Value {
+pub fn with(value: &Value, changes: Value) -> Value {
     let mut value = value.clone();
     let Value::Object(changes) = changes else {
         panic!("changes are an object")
@@ -269,7 +269,7 @@ fn with(value: &Value, changes: Value) -> Value {
     value
 }
 
-fn signing_key(world: &World) -> SigningKey {
+pub fn signing_key(world: &World) -> SigningKey {
     let Some(SecretSource::Value(seed)) = &world.app.config.signing_secret else {
         panic!("a world has a seed")
     };

@@ -94,6 +94,7 @@ pub fn faults(table: &Table) -> Vec<String> {
             Some("guard") => check.guard(&at, item, pk),
             Some("invitation") => check.invitation(&at, item),
             Some("limit") => check.limit(&at, item, pk),
+            Some("idempotency") => check.idempotency(&at, item),
             Some("usage-record") => check.expires(&at, item),
             Some("usage-hour") => check.usage_hour(&at, item, pk, sk),
             Some("usage-day") => check.usage_day(&at, pk, sk),
@@ -326,6 +327,49 @@ impl Checker<'_> {
             _ => false,
         };
         self.expect(known, || format!("{at}: ended as {end}"));
+    }
+
+    /// What is remembered is of one request for a day, and holds no secret.
+    fn idempotency(&mut self, at: &str, item: &Value) {
+        self.expires(at, item);
+        let fields: Vec<&str> = item["made"]
+            .as_object()
+            .map_or_else(Vec::new, |made| made.keys().map(String::as_str).collect());
+        let of_workspace = ["created_at", "id", "name", "slug"];
+        let of_invitation = [
+            "created_at",
+            "delivery",
+            "email",
+            "expires_at",
+            "id",
+            "invited_by",
+            "invited_by_email",
+            "link_page",
+            "recipient_slot",
+            "role",
+        ];
+        let is_invitation = fields == of_invitation;
+        self.expect(is_invitation || fields == of_workspace, || {
+            format!("{at}: remembers {fields:?}")
+        });
+        let workspace = text(item, "workspace_id");
+        self.expect(is_invitation != workspace.is_empty(), || {
+            format!("{at}: of workspace {workspace:?}")
+        });
+        self.expect(text(item, "fingerprint").len() == 43, || format!("{at}: of no request"));
+        if is_invitation {
+            let invitation = self
+                .get(&format!("INVITE#{}", text(&item["made"], "id")), "INVITE")
+                .cloned();
+            let invitation = invitation.unwrap_or_default();
+            self.expect(
+                invitation["workspace_id"] == workspace.as_str() && invitation["email"] == item["made"]["email"],
+                || format!("{at}: remembers what was not made: {invitation}"),
+            );
+        }
+        self.expect(item["is_final"] == true || is_invitation, || {
+            format!("{at}: is never answered")
+        });
     }
 
     fn expires(&mut self, at: &str, item: &Value) {

@@ -1,0 +1,77 @@
+//! An invitation that this request made, or that the same request made before.
+
+use std::time::Duration;
+
+use shared::auth::access::Access;
+use shared::auth::invite::link;
+use shared::clock::Time;
+use shared::models::invitation::Pending;
+use shared::store::Items;
+use shared::store::idempotency::{Done, Once};
+use shared::{App, Error};
+
+use crate::issue::Issue;
+use crate::wire::InvitationIssuedOut;
+
+/// How long a repetition waits for what the first try says of the mail: as long as the mail service's time-out and the
+/// write behind it. When the first try ended before, the mail is due, and the answer says so.
+const MAIL_MAX: Duration = Duration::from_millis(4000);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(80);
+
+/// What is to be answered.
+pub(crate) enum Issued {
+    /// It was committed, and its mail is to be sent.
+    Now(Box<(Access, Issue)>),
+    /// It was made by an earlier try.
+    Before(Box<(Access, Done<Pending>)>),
+}
+
+impl Issued {
+    /// What this request has made.
+    pub(crate) fn now(access: Access, issue: Issue) -> Self {
+        Self::Now(Box::new((access, issue)))
+    }
+
+    /// What the same request made before, if it did. Its link is shown to nobody who could not send it now.
+    pub(crate) fn before(once: &Once, items: &Items, access: &Access, now: Time) -> Result<Option<Self>, Error> {
+        let done: Option<Done<Pending>> = once.done(items, Some(access.tenant()), now)?;
+        let Some(done) = done else { return Ok(None) };
+        if !access.membership().role.may_invite(done.made.role) {
+            return Err(Error::Forbidden);
+        }
+        Ok(Some(Self::Before(Box::new((access.clone(), done)))))
+    }
+
+    /// The answer: the same each time.
+    pub(crate) async fn answer(self, app: &App, once: &Once) -> Result<InvitationIssuedOut, Error> {
+        match self {
+            Self::Now(now) => {
+                let (access, issue) = *now;
+                Ok(issue.send(app, &access, once).await)
+            }
+            Self::Before(before) => {
+                let (access, done) = *before;
+                again(app, once, &access, done).await
+            }
+        }
+    }
+}
+
+/// The answer of an earlier try, once that try knows what became of its mail. The link is derived anew.
+async fn again(app: &App, once: &Once, access: &Access, done: Done<Pending>) -> Result<InvitationIssuedOut, Error> {
+    let until = done.made.created_at.plus(MAIL_MAX);
+    let mut done = done;
+    while !done.is_final && app.now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let items = app.store.get(once.key().into_iter().collect()).await?;
+        match once.done(&items, Some(access.tenant()), app.now())? {
+            Some(newer) => done = newer,
+            None => break,
+        }
+    }
+    let pending = done.made;
+    let token = app.invitation_key()?.token(pending.id);
+    let link = link(&pending.link_page, pending.id, &token);
+    Ok(InvitationIssuedOut::new(pending, link))
+}

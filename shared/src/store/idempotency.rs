@@ -1,0 +1,125 @@
+//! Requests that were done under an idempotency key: each is remembered in the transaction of its deed, so that it is
+//! either done and remembered or neither.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::keys::sha256;
+use super::{Items, Key, Store, Write};
+use crate::auth::access::Tenant;
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::{UserId, WorkspaceId};
+use crate::models::delivery::Delivery;
+use crate::models::idempotency::{IdempotencyKey, KEPT};
+
+/// Seconds that an item outlives its time: a clock that is behind must not let it go early.
+const CLOCKS_APART_S: u64 = 900;
+
+/// A request that is to be done once. Without a key it is like any other: nothing is read, nothing is remembered.
+#[derive(Clone, Debug)]
+pub struct Once(Option<Keyed>);
+
+#[derive(Clone, Debug)]
+struct Keyed {
+    key: Key,
+    fingerprint: String,
+}
+
+/// What an answer was made of, to make it again: no secret among it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done<T> {
+    /// What was made.
+    pub made: T,
+    /// Whether `made` is as it was answered; until then its mail is on the way.
+    pub is_final: bool,
+}
+
+/// The item.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record<T> {
+    fingerprint: String,
+    workspace_id: Option<WorkspaceId>,
+    expires_at: Time,
+    #[serde(flatten)]
+    done: Done<T>,
+}
+
+impl Once {
+    /// A request by `user` on `route`, of which `content` tells it from others.
+    #[must_use]
+    pub fn new(user: UserId, route: &str, key: Option<&IdempotencyKey>, content: &[u8]) -> Self {
+        Self(key.map(|key| Keyed {
+            key: Key::idempotency(user, route, key.as_str()),
+            fingerprint: sha256(&[content]),
+        }))
+    }
+
+    /// Its item, to be read beside others.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        self.0.as_ref().map(|keyed| keyed.key.clone())
+    }
+
+    /// What was made when it was done before, from items that were read with [`Once::key`].
+    /// [`Error::IdempotencyKeyReused`] when the key stands for another request, or for one in another workspace than
+    /// `tenant`.
+    pub fn done<T: DeserializeOwned>(
+        &self,
+        items: &Items,
+        tenant: Option<Tenant>,
+        now: Time,
+    ) -> Result<Option<Done<T>>, Error> {
+        let Some(keyed) = &self.0 else { return Ok(None) };
+        let record: Option<Record<T>> = items.peek(&keyed.key)?;
+        let Some(record) = record.filter(|record| now < record.expires_at) else {
+            return Ok(None);
+        };
+        if record.fingerprint != keyed.fingerprint || record.workspace_id != tenant.map(Tenant::workspace_id) {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        Ok(Some(record.done))
+    }
+
+    /// The write that remembers it, for the transaction of its deed; it fails when the request was done meanwhile.
+    #[must_use]
+    pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: Done<T>, now: Time) -> Option<Write> {
+        let keyed = self.0.as_ref()?;
+        let expires_at = now.plus(KEPT);
+        let record = Record {
+            fingerprint: keyed.fingerprint.clone(),
+            workspace_id: tenant.map(Tenant::workspace_id),
+            expires_at,
+            done,
+        };
+        let write = Write::put("idempotency", keyed.key.clone(), &record)
+            .when("attribute_not_exists(#pk) OR #expires_at <= :now")
+            .bind(":now", now)
+            .expiring(expires_at.plus(std::time::Duration::from_secs(CLOCKS_APART_S)));
+        Some(write)
+    }
+}
+
+impl Store {
+    /// Whether the request was done since its item was read. A batch is no snapshot: what refuses a request may be the
+    /// effect of its own first try, read on the other side of it.
+    pub async fn done_meanwhile(&self, once: &Once, now: Time) -> Result<bool, Error> {
+        #[derive(Deserialize)]
+        struct Remembered {
+            expires_at: Time,
+        }
+        let Some(key) = once.key() else { return Ok(false) };
+        let found: Option<Remembered> = self.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(found.is_some_and(|remembered| now < remembered.expires_at))
+    }
+
+    /// Completes what is remembered of an invitation with what the answer says of its mail.
+    pub async fn done_mailed(&self, once: &Once, delivery: &Delivery) -> Result<(), Error> {
+        let Some(key) = once.key() else { return Ok(()) };
+        let write = Write::update(key, "SET #made.#delivery = :delivery, #is_final = :yes")
+            .bind(":delivery", delivery)
+            .bind(":yes", true);
+        self.update_one::<serde::de::IgnoredAny>(write).await?;
+        Ok(())
+    }
+}
