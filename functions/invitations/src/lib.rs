@@ -27,7 +27,7 @@ use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use issue::{Addressee, Issue, Slots};
+use issue::{Addressee, Issue, recipient_budget};
 use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
 };
@@ -126,18 +126,15 @@ async fn create_invitation(
     let body = payload.parse::<InvitationIn>();
     let email = body.as_ref().ok().and_then(|body| body.email().ok());
     let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
-    let budget = email.as_ref().map(recipient_budget);
     let (access, issue) = settle(async || {
         let now = app.now();
         let (access, items) = app
             .authorize_with(&caller, Action::ManageInvitations, |tenant| {
-                let about = email
-                    .iter()
-                    .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
-                about
-                    .chain([limit.key()])
-                    .chain(budget.iter().map(Limit::key))
-                    .collect()
+                let about = email.iter().flat_map(|email| {
+                    let guard = Key::guard(email, tenant.workspace_id());
+                    [Key::email(email), guard, recipient_budget(email).key()]
+                });
+                about.chain([limit.key()]).collect()
             })
             .await?;
         let body = body.as_ref().map_err(Clone::clone)?;
@@ -145,10 +142,8 @@ async fn create_invitation(
             return Err(Error::Forbidden);
         }
         let maker = limit.slot(&items, now)?;
-        let room = budget.as_ref().ok_or(Error::InvalidEmail);
-        let room = room.and_then(|budget| budget.slot_in_turn(&items, now));
-        let (recipient, invitee) = match room.and_then(|slot| Ok((slot, Invitee::of(&access, body, &items)?))) {
-            Ok(fit) => fit,
+        let invitee = match Invitee::of(&access, body, &items) {
+            Ok(invitee) => invitee,
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
@@ -157,10 +152,11 @@ async fn create_invitation(
         };
         let to = Addressee {
             invite_epoch: invitee.epoch(),
+            turn: recipient_budget(&invitee.email).turn(&items, now),
             email: invitee.email,
             role: invitee.role,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(invitee.replaced);
         app.store
             .invitation_create(&access, new, invitee.record.as_ref())
@@ -169,11 +165,6 @@ async fn create_invitation(
     })
     .await?;
     Ok((StatusCode::CREATED, Json(issue.send(&app, &access).await)))
-}
-
-/// What an e-mail may get of invitations' mails.
-fn recipient_budget(email: &EmailAddress) -> Limit {
-    Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
 
 /// Somebody who may be invited, as read.
@@ -367,32 +358,32 @@ async fn resend_invitation(
             Ok(invited) => invited,
         };
         let maker = limit.slot(&items, now)?;
-        let room = if let Some(budget) = budget.get() {
-            budget.slot_in_turn(&items, now)
-        } else {
-            // A first guess saves reading the budget; the transaction knows whether it holds.
-            let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
-            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
-            Ok(budget.slot_behind(taken, now))
-        };
-        let recipient = match room.and_then(|slot| invited.live(now).map(|_| slot)) {
-            Ok(slot) => slot,
+        let last = match invited.live(now) {
+            Ok(pending) => pending.recipient_turn,
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
             }
+        };
+        // A first guess saves reading the budget; the transaction knows whether it holds.
+        let (turn, is_guess) = if let Some(budget) = budget.get() {
+            (budget.turn(&items, now), false)
+        } else {
+            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
+            (budget.turn_after(last, now), true)
         };
         let old = invited.invitation;
         let to = Addressee {
             email: old.email,
             role: old.role,
             invite_epoch: old.invite_epoch,
+            turn,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(Some(old.id));
         match app.store.invitation_resend(&access, new).await {
             // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
-            Err(Error::Stale) if issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
+            Err(Error::Stale) if !is_guess && issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }
