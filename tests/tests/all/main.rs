@@ -22,6 +22,7 @@ mod hostile;
 mod house;
 mod invitations;
 mod mail;
+mod mail_abuse;
 mod members;
 mod races;
 mod roles;
