@@ -1,7 +1,7 @@
 //! Mails of invitations: sent again until they leave, never twice, never for an invitation that ended, and told of as
 //! the mail service tells it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
@@ -234,6 +234,51 @@ async fn a_lost_answer_is_made_good_by_the_service_s_own_word() {
     let copies: Vec<_> = mails.iter().filter(|mail| mail.to == "cid@example.com").collect();
     assert_eq!(copies.len(), 2);
     assert!(copies.iter().all(|mail| mail.text.contains(link)));
+    invariants::check(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_silent_mail_service_keeps_nobody_waiting_and_is_asked_by_one_at_a_time() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    world.mailbox.set_fault(Some(Fault::Silence { accepted: false }));
+    // Within the 10 s that the function may run.
+    let in_time = Duration::from_secs(9);
+    let mut started = Instant::now();
+    let first = ann.invite("bob@example.com", "member").await.expect(201);
+    assert!(started.elapsed() < in_time, "{:?}", started.elapsed());
+    started = Instant::now();
+    let issued = ann.resend(&first.id()).await.expect(200);
+    assert!(started.elapsed() < in_time, "{:?}", started.elapsed());
+    for answer in [&first, &issued] {
+        let delivery = &answer.body["delivery"];
+        assert_eq!(delivery["status"], "queued");
+        assert_eq!(delivery["reason"], "The mail service did not take the mail.");
+    }
+    assert_eq!(world.mailbox.attempts(), 2);
+
+    world.pass(61);
+    let (one, other) = futures::join!(retry(&world), retry(&world));
+    let queued: u64 = [&one, &other]
+        .iter()
+        .map(|report| report["queued"].as_u64().unwrap())
+        .sum();
+    assert_eq!((queued, world.mailbox.attempts()), (1, 3), "{one} {other}");
+    assert_eq!(shown(&ann).await.0, "queued");
+    assert_eq!(retry(&world).await, report(0, 0, 0), "it waits");
+    invariants::check(&world).await;
+
+    world.mailbox.set_fault(None);
+    world.pass(121);
+    let (one, other) = futures::join!(retry(&world), retry(&world));
+    let sent: u64 = [&one, &other]
+        .iter()
+        .map(|report| report["sent"].as_u64().unwrap())
+        .sum();
+    assert_eq!((sent, mails_to(&world, "bob@example.com")), (1, 1), "{one} {other}");
+    let mail = world.mailbox.latest_to("bob@example.com").unwrap();
+    assert!(mail.text.contains(issued.body["invite_link"].as_str().unwrap()));
+    assert_eq!(shown(&ann).await, ("sent".to_owned(), None));
     invariants::check(&world).await;
 }
 
