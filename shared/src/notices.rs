@@ -6,10 +6,11 @@
 use crate::app::App;
 use crate::clock::Time;
 use crate::error::Error;
+use crate::event::Deadline;
 use crate::ids::WorkspaceId;
 use crate::mailer::NoticeMail;
 use crate::models::delivery::DeliveryStatus;
-use crate::models::notice::{LEASE, Notice};
+use crate::models::notice::{LEASE, Notice, TURN};
 use crate::models::usage::{Tier, Usage, reached};
 use crate::store::usage::Month;
 use crate::store::{Key, Write, notice};
@@ -37,10 +38,14 @@ pub fn writes(notices: &[Notice]) -> Vec<Write> {
     notices.iter().map(notice::create).collect()
 }
 
-/// Sends notices that were just made. One that fails stays due.
+/// Sends notices that were just made, all in one turn. One that fails, or whose turn has not come, stays due.
 pub async fn send_all(app: &App, notices: Vec<Notice>) {
+    let turn = Deadline::after(TURN);
     for notice in notices {
-        if let Err(error) = send(app, notice::key(&notice), &notice::place(&notice)).await {
+        if turn.left().is_zero() {
+            break;
+        }
+        if let Err(error) = send_until(app, notice::key(&notice), &notice::place(&notice), turn).await {
             tracing::warn!(%error, workspace = %notice.workspace_id, "a notice was not sent; it stays due");
         }
     }
@@ -49,6 +54,10 @@ pub async fn send_all(app: &App, notices: Vec<Notice>) {
 /// Tells every owner who was not told yet of the notice that the list of due mails shows at `place`, unless somebody else
 /// is about to. Answers what became of it; none when there was nothing to do.
 pub async fn send(app: &App, key: Key, place: &str) -> Result<Option<DeliveryStatus>, Error> {
+    send_until(app, key, place, Deadline::after(TURN)).await
+}
+
+async fn send_until(app: &App, key: Key, place: &str, turn: Deadline) -> Result<Option<DeliveryStatus>, Error> {
     let now = app.now();
     let Some(claimed) = app.store.notice_claim(key, place, now.plus(LEASE)).await? else {
         return Ok(None);
@@ -61,6 +70,11 @@ pub async fn send(app: &App, key: Key, place: &str) -> Result<Option<DeliverySta
     for owner in app.store.owners(workspace.id, workspace.owner_count).await? {
         if claimed.told.contains(&owner.id) {
             continue;
+        }
+        if turn.left().is_zero() {
+            tracing::warn!(workspace = %workspace.id, "telling owners takes longer than a turn; it stays due");
+            all_told = false;
+            break;
         }
         let mail = NoticeMail {
             to: &owner.email,

@@ -16,7 +16,6 @@ use crate::mailer::{InvitationMail, MailError};
 use crate::models::delivery::{Delivery, DeliveryStatus, retry_at};
 use crate::models::invitation::{Pending, Status};
 use crate::models::workspace::Workspace;
-use crate::secret::SecretHash;
 
 /// How long the maker of an invitation holds its mail: longer than its function may run.
 pub const MAKER_HOLDS: Duration = Duration::from_secs(60);
@@ -144,7 +143,7 @@ pub async fn invitation_retry(
         Ok((pending, ..)) if pending.status(now) != Status::Pending => {
             "The invitation expired before its mail could be sent."
         }
-        Ok(_) if SecretHash::of(&token) != context.invited.invitation.token_hash => {
+        Ok(_) if !context.invited.invitation.token_hash.matches(&token) => {
             "The key of invitation links changed before the mail could be sent. Send it again."
         }
         Ok((pending, workspace, _)) => {

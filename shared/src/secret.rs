@@ -97,8 +97,9 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
-/// The SHA-256 of a secret, in base64url: what may be stored of it. It does not show itself either.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The SHA-256 of a secret, in base64url: what may be stored of it. It does not show itself either, and has no `==`:
+/// [`SecretHash::matches`] compares in constant time.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretHash(String);
 

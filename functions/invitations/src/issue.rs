@@ -9,14 +9,15 @@ use shared::ids::InvitationId;
 use shared::models::delivery::Delivery;
 use shared::models::email::EmailAddress;
 use shared::models::invitation::{Invitation, Pending};
+use shared::models::limit::{Rule, Turn};
 use shared::models::role::Role;
 use shared::outbox::{self, InvitationLetter};
 use shared::secret::SecretHash;
 use shared::store::Key;
 use shared::store::account::EmailRecord;
 use shared::store::idempotency::Once;
-use shared::store::invitation::NewInvitation;
-use shared::store::limit::Slot;
+use shared::store::invitation::{NewInvitation, NewMail};
+use shared::store::limit::{Limit, Slot};
 use shared::{App, Error};
 use url::Url;
 
@@ -27,13 +28,15 @@ pub(crate) struct Issue {
     invitation: Invitation,
     pending: Pending,
     link: String,
-    slots: Slots,
+    /// The slot of its maker's limit that it takes.
+    slot: Slot,
+    /// The slot of its recipient's budget that its mail takes; none when the mail is withheld.
+    mail_slot: Option<Slot>,
 }
 
-/// The slots that an invitation takes: of its maker's limit, and of its recipient's budget.
-pub(crate) struct Slots {
-    pub(crate) maker: Slot,
-    pub(crate) recipient: Slot,
+/// What an e-mail may get of invitations' mails, from all workspaces. A mail above it is withheld.
+pub(crate) fn recipient_budget(email: &EmailAddress) -> Limit {
+    Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
 
 /// Whom an invitation is for, and as what.
@@ -42,6 +45,8 @@ pub(crate) struct Addressee {
     pub(crate) role: Role,
     /// How often the e-mail has accepted.
     pub(crate) invite_epoch: u64,
+    /// What the e-mail's budget has for the mail.
+    pub(crate) turn: Turn,
 }
 
 impl Issue {
@@ -51,18 +56,20 @@ impl Issue {
         gateway: &Gateway,
         access: &Access,
         to: Addressee,
-        slots: Slots,
+        slot: Slot,
         now: Time,
     ) -> Result<Self, Error> {
         let Addressee {
             email,
             role,
             invite_epoch,
+            turn,
         } = to;
         let id = InvitationId::new(now);
         let token = app.invitation_key()?.token(id);
         let inviter = access.user();
         let page = page(app, gateway)?;
+        let mail_slot = recipient_budget(&email).slot_of(turn, now);
         Ok(Self {
             link: link(&page, id, &token),
             pending: Pending {
@@ -73,11 +80,15 @@ impl Issue {
                 invited_by_email: inviter.email.clone(),
                 created_at: now,
                 expires_at: now.plus(app.config.invite_ttl),
-                delivery: Delivery::queued(now),
+                delivery: match mail_slot {
+                    Some(_) => Delivery::queued(now),
+                    None => Delivery::withheld(now),
+                },
                 link_page: page,
-                recipient_slot: slots.recipient.index(),
+                recipient_turn: turn,
             },
-            slots,
+            slot,
+            mail_slot,
             invitation: Invitation {
                 id,
                 workspace_id: access.workspace().id,
@@ -99,9 +110,11 @@ impl Issue {
             invitation: &self.invitation,
             pending: &self.pending,
             replaced,
-            mail_due_at: self.mail_due_at(),
-            slot: &self.slots.maker,
-            recipient_slot: &self.slots.recipient,
+            slot: &self.slot,
+            mail: self.mail_slot.as_ref().map(|slot| NewMail {
+                due_at: self.mail_due_at(),
+                slot,
+            }),
             once,
         }
     }
@@ -118,40 +131,44 @@ impl Issue {
         self.pending.created_at.plus(outbox::MAKER_HOLDS)
     }
 
-    /// Mails a committed invitation and records what became of that. Neither can fail the request: a mail whose fate is
-    /// not recorded is still due, and the answer says so. What a repetition of the request is to be told of the mail is
-    /// remembered beside it.
-    pub(crate) async fn send(self, app: &App, access: &Access, once: &Once) -> InvitationIssuedOut {
+    /// Mails a committed invitation and records what became of that, unless its mail is withheld. Neither can fail the
+    /// request: a mail whose fate is not recorded is still due, and the answer says so. What a repetition of the request is
+    /// to be told of the mail is remembered beside it.
+    pub(crate) async fn send(mut self, app: &App, access: &Access, once: &Once) -> InvitationIssuedOut {
+        if self.mail_slot.is_none() {
+            tracing::warn!(invitation = %self.pending.id, "a mail was withheld: its recipient's budget is spent");
+        } else if Deadline::current().left() >= outbox::FIRST_SEND_MAX {
+            self.mail(app, access, once).await;
+        }
+        // Without the time to see it through, it stays due.
+        InvitationIssuedOut::new(self.pending, self.link)
+    }
+
+    async fn mail(&mut self, app: &App, access: &Access, once: &Once) {
         let letter = InvitationLetter {
             workspace: access.workspace(),
             pending: &self.pending,
             link: &self.link,
             held_until: self.mail_due_at(),
         };
-        if Deadline::current().left() < outbox::FIRST_SEND_MAX {
-            // There is no time left to see it through: it stays due.
-            return InvitationIssuedOut::new(self.pending, self.link);
-        }
         let tried = outbox::invitation_try(app, letter).await;
         let (recorded, remembered) = futures::join!(
             outbox::invitation_record(app, letter, &tried),
             app.store.done_mailed(once, &tried.delivery)
         );
-        let mut pending = self.pending;
         if let Err(error) = &remembered {
-            tracing::warn!(%error, invitation = %pending.id, "the answer was not remembered");
+            tracing::warn!(%error, invitation = %self.pending.id, "the answer was not remembered");
         }
         match recorded {
-            Ok(Some(delivery)) => pending.delivery = delivery,
+            Ok(Some(delivery)) => self.pending.delivery = delivery,
             // Somebody ended it while its mail was on the way.
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, invitation = %pending.id, "the fate of a mail was not recorded"),
+            Err(error) => tracing::warn!(%error, invitation = %self.pending.id, "the fate of a mail was not recorded"),
         }
         if once.key().is_some() {
             // A repetition is told what is remembered, whatever was recorded beside it.
-            pending.delivery = tried.delivery;
+            self.pending.delivery = tried.delivery;
         }
-        InvitationIssuedOut::new(pending, self.link)
     }
 }
 

@@ -31,7 +31,7 @@ use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use issue::{Addressee, Issue, Slots};
+use issue::{Addressee, Issue, recipient_budget};
 use issued::Issued;
 use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
@@ -160,12 +160,10 @@ async fn create_invitation(
         if let Some(before) = Issued::before(&once, &items, &access, now)? {
             return Ok(before);
         }
-        let room = budget.as_ref().ok_or(Error::InvalidEmail);
-        let room = room.and_then(|budget| budget.slot_in_turn(&items, now));
         let fit = limit
             .slot(&items, now)
-            .and_then(|maker| Ok((maker, room?, Invitee::of(&access, body, &items)?)));
-        let (maker, recipient, invitee) = match fit {
+            .and_then(|maker| Ok((maker, Invitee::of(&access, body, &items)?)));
+        let (maker, invitee) = match fit {
             Ok(fit) => fit,
             Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
@@ -176,10 +174,11 @@ async fn create_invitation(
         };
         let to = Addressee {
             invite_epoch: invitee.epoch(),
+            turn: recipient_budget(&invitee.email).turn(&items, now),
             email: invitee.email,
             role: invitee.role,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(invitee.replaced, &once);
         app.store
             .invitation_create(&access, new, invitee.record.as_ref())
@@ -194,11 +193,6 @@ async fn create_invitation(
 fn once(caller: &Caller, route: &str, key: &Result<Option<IdempotencyKey>, Error>, content: &[u8]) -> Once {
     let key = key.as_ref().ok().and_then(Option::as_ref);
     Once::new(caller.user_id(), route, key, content)
-}
-
-/// What an e-mail may get of invitations' mails.
-fn recipient_budget(email: &EmailAddress) -> Limit {
-    Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
 
 /// Somebody who may be invited, as read.
@@ -398,36 +392,36 @@ async fn resend_invitation(
             Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
             Ok(invited) => invited,
         };
-        let room = if let Some(budget) = budget.get() {
-            budget.slot_in_turn(&items, now)
-        } else {
-            // A first guess saves reading the budget; the transaction knows whether it holds.
-            let taken = invited.pending.as_ref().map_or(0, |pending| pending.recipient_slot);
-            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
-            Ok(budget.slot_behind(taken, now))
-        };
         let fit = limit
             .slot(&items, now)
-            .and_then(|maker| Ok((maker, room?, invited.live(now)?)));
-        let (maker, recipient) = match fit {
-            Ok((maker, recipient, _)) => (maker, recipient),
+            .and_then(|maker| Ok((maker, invited.live(now)?.recipient_turn)));
+        let (maker, last) = match fit {
+            Ok(fit) => fit,
             Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
             }
         };
+        // A first guess saves reading the budget; the transaction knows whether it holds.
+        let (turn, is_guess) = if let Some(budget) = budget.get() {
+            (budget.turn(&items, now), false)
+        } else {
+            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
+            (budget.turn_after(last, now), true)
+        };
         let old = invited.invitation;
         let to = Addressee {
             email: old.email,
             role: old.role,
             invite_epoch: old.invite_epoch,
+            turn,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, Slots { maker, recipient }, now)?;
+        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(Some(old.id), &once);
         match app.store.invitation_resend(&access, new).await {
             // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
-            Err(Error::Stale) if issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
+            Err(Error::Stale) if !is_guess && issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }

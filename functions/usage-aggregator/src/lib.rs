@@ -25,7 +25,7 @@ const WORKSPACES_AT_ONCE: usize = 16;
 /// Times a workspace is rolled up again because another run was faster.
 const ATTEMPTS_MAX: usize = 5;
 /// Time left below which no workspace is begun: more than the slowest one takes.
-const RESERVE: Duration = Duration::from_secs(20);
+const RESERVE: Duration = Duration::from_secs(40);
 
 /// The schedule's event. A schedule that names no shards is of all.
 #[derive(Clone, Copy, Debug, Deserialize)]

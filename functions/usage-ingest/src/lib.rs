@@ -11,7 +11,7 @@ use futures::StreamExt;
 use shared::clock::Time;
 use shared::event::Deadline;
 use shared::ids::{RecordId, WorkspaceId};
-use shared::models::usage_record::{Refusal, UsageRecord};
+use shared::models::usage_record::{Refusal, Refused, UsageRecord};
 use shared::store::usage::RECORDS_MAX;
 use shared::{App, Error};
 
@@ -27,7 +27,7 @@ pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<Sqs
     for message in event.records {
         match UsageRecord::parse(message.body.as_deref().unwrap_or_default(), app.now()) {
             Ok(record) => sorted.add(message.message_id, record),
-            Err(refusal) => failed.refuse(message.message_id, None, refusal),
+            Err(refused) => failed.refuse(message.message_id, refused),
         }
     }
     let known = app.store.workspaces_known(&sorted.workspaces()).await?;
@@ -108,7 +108,9 @@ impl Sorted {
             if !known.contains(&workspace) {
                 for Taken { record, messages } in records {
                     for message in messages {
-                        failed.refuse(message, Some(record.id), Refusal::UnknownWorkspace);
+                        let id = Some(record.id);
+                        let reason = Refusal::UnknownWorkspace;
+                        failed.refuse(message, Refused { id, reason });
                     }
                 }
                 continue;
@@ -136,9 +138,9 @@ struct Failed {
 
 impl Failed {
     /// A record that no repetition makes right. Its body may hold anything, so it is not logged.
-    fn refuse(&mut self, message: MessageId, record: Option<RecordId>, refusal: Refusal) {
-        let record_id = record.map(tracing::field::display);
-        tracing::warn!(message_id = message.as_deref(), record_id, reason = %refusal, "a usage record was refused");
+    fn refuse(&mut self, message: MessageId, Refused { id, reason }: Refused) {
+        let record_id = id.map(tracing::field::display);
+        tracing::warn!(message_id = message.as_deref(), record_id, %reason, "a usage record was refused");
         self.add(message);
     }
 

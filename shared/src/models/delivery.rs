@@ -14,6 +14,9 @@ const RETRY_MOST: Duration = Duration::from_secs(3600);
 /// How long after its making a mail that is still not taken is given up.
 pub const RETRY_END: Duration = Duration::from_secs(24 * 3600);
 
+/// Why a mail was withheld.
+const WITHHELD: &str = "The mail was withheld: this address gets no more invitation mails for now. Pass the link on yourself, or resend the invitation a day later.";
+
 /// The fate of an invitation's mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delivery {
@@ -40,7 +43,7 @@ pub enum DeliveryStatus {
     Bounced,
     /// The recipient called it spam.
     Complained,
-    /// It was given up.
+    /// It was given up, or withheld.
     Failed,
 }
 
@@ -126,6 +129,16 @@ impl Delivery {
             status: DeliveryStatus::Queued,
             updated_at: now,
             reason: None,
+        }
+    }
+
+    /// A mail that is not sent, as its recipient's budget is spent.
+    #[must_use]
+    pub fn withheld(now: Time) -> Self {
+        Self {
+            status: DeliveryStatus::Failed,
+            updated_at: now,
+            reason: Some(WITHHELD.to_owned()),
         }
     }
 

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::delivery::Delivery;
 use super::email::EmailAddress;
+use super::limit::Turn;
 use super::role::Role;
 use crate::clock::Time;
 use crate::error::Error;
@@ -94,8 +95,8 @@ pub struct Pending {
     pub delivery: Delivery,
     /// The page that its link leads to: a mail that is sent again carries the very same link.
     pub link_page: Url,
-    /// The slot of its recipient's budget that its mail took.
-    pub recipient_slot: usize,
+    /// What its recipient's budget had for its mail.
+    pub recipient_turn: Turn,
 }
 
 impl Pending {
@@ -228,7 +229,7 @@ mod tests {
                 expires_at: at(1000),
                 delivery: Delivery::queued(at(0)),
                 link_page: Url::parse("https://example.com/invite").unwrap(),
-                recipient_slot: 0,
+                recipient_turn: Turn::Slot { index: 0 },
             }),
         }
     }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Time;
 use crate::error::RateLimited;
 
@@ -42,11 +44,11 @@ impl Rule {
     pub const INVITATION_CREATE: Self = Self::per_hour("invitation-create", 10);
     /// Resending invitations, a user.
     pub const INVITATION_RESEND: Self = Self::per_hour("invitation-resend", 10);
-    /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded.
+    /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded. A budget, which refuses
+    /// nobody: one person may create and resend more within an hour. See [`Turn`].
     pub const INVITATION_RECIPIENT: Self = Self {
         name: "invitation-recipient",
-        // Above the 20 that one person may create and resend within an hour: those limits are the contract's own.
-        limit: 25,
+        limit: 5,
         window: Duration::from_secs(24 * 3600),
     };
     /// Revoking all sessions, a workspace.
@@ -74,6 +76,25 @@ pub struct FreeSlot {
     pub free_until: Time,
 }
 
+/// What a budget had for one call more. It is kept with what the call made, so that the next one on that guesses its own
+/// turn without reading the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// A slot.
+    Slot {
+        /// Which slot of the ring.
+        index: usize,
+    },
+    /// None: the budget was spent.
+    Spent {
+        /// The slot that comes free first.
+        next: usize,
+        /// When it does. No slot is free before, as stamps only get newer.
+        free_at: Time,
+    },
+}
+
 /// The slots of a limit that are taken, by index.
 pub type Stamps = BTreeMap<usize, Time>;
 
@@ -95,7 +116,7 @@ impl Rule {
 
     /// As [`Rule::free_slot`], but in turn: the slot behind the one that was taken last, so that who knows that one can
     /// guess the next.
-    pub fn next_slot(&self, stamps: &Stamps, now: Time) -> Result<FreeSlot, RateLimited> {
+    fn next_slot(&self, stamps: &Stamps, now: Time) -> Result<FreeSlot, RateLimited> {
         let last = stamps.iter().max_by_key(|(_, stamp)| **stamp).map(|(index, _)| *index);
         let next = last.map_or(0, |index| self.behind(index));
         let free = self.free_slot(stamps, now, 0)?;
@@ -106,9 +127,34 @@ impl Rule {
         })
     }
 
-    /// The slot behind another one.
+    /// What the budget has for one call more.
     #[must_use]
-    pub fn behind(&self, index: usize) -> usize {
+    pub fn turn(&self, stamps: &Stamps, now: Time) -> Turn {
+        if let Ok(free) = self.next_slot(stamps, now) {
+            return Turn::Slot { index: free.index };
+        }
+        let oldest = stamps.iter().min_by_key(|(_, stamp)| **stamp);
+        let (next, stamp) = oldest.map_or((0, now), |(index, stamp)| (*index, *stamp));
+        Turn::Spent {
+            next,
+            free_at: stamp.plus(self.window),
+        }
+    }
+
+    /// The turn after `turn`, the budget unread. A slot is likely free, and the write that takes it knows; a budget that is
+    /// spent is so for sure.
+    #[must_use]
+    pub fn turn_after(&self, turn: Turn, now: Time) -> Turn {
+        match turn {
+            Turn::Slot { index } => Turn::Slot {
+                index: self.behind(index),
+            },
+            Turn::Spent { free_at, .. } if now < free_at => turn,
+            Turn::Spent { next, .. } => Turn::Slot { index: next },
+        }
+    }
+
+    fn behind(&self, index: usize) -> usize {
         (index + 1).checked_rem(self.limit).unwrap_or(0)
     }
 
@@ -163,6 +209,22 @@ mod tests {
         }
         assert!(taken.iter().copied().eq((0..10).cycle().take(25)));
         assert!(RULE.next_slot(&stamps, now.plus(Duration::from_secs(359))).is_err());
+    }
+
+    #[test]
+    fn a_spent_budget_stays_so_until_its_oldest_slot_is_a_window_old() {
+        let start = Time::from_millis(1_000_000_000_000);
+        let stamps: Stamps = (0..10)
+            .map(|index| (index, start.plus(Duration::from_secs((index as u64 + 7) % 10))))
+            .collect();
+        let at = |after_s| start.plus(Duration::from_secs(after_s));
+        let spent = RULE.turn(&stamps, at(60));
+        let free_at = at(3600);
+        assert_eq!(spent, Turn::Spent { next: 3, free_at });
+        assert_eq!(RULE.turn_after(spent, at(3599)), spent);
+        assert_eq!(RULE.turn_after(spent, at(3600)), Turn::Slot { index: 3 });
+        assert_eq!(RULE.turn(&stamps, at(3600)), Turn::Slot { index: 3 });
+        assert_eq!(RULE.turn_after(Turn::Slot { index: 9 }, at(0)), Turn::Slot { index: 0 });
     }
 
     proptest! {

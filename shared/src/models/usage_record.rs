@@ -60,6 +60,21 @@ pub enum Refusal {
     UnknownWorkspace,
 }
 
+/// A record that is not taken, as the log tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its id, where that could be read.
+    pub id: Option<RecordId>,
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// What is left of a record whose other fields are not as they must be.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
 /// A record as it is sent. Unknown fields are ignored.
 #[derive(Deserialize)]
 struct Sent {
@@ -72,7 +87,14 @@ struct Sent {
 
 impl UsageRecord {
     /// Reads a record, and decides whether it is in time.
-    pub fn parse(text: &str, now: Time) -> Result<Self, Refusal> {
+    pub fn parse(text: &str, now: Time) -> Result<Self, Refused> {
+        Self::read(text, now).map_err(|reason| Refused {
+            id: id_of(text),
+            reason,
+        })
+    }
+
+    fn read(text: &str, now: Time) -> Result<Self, Refusal> {
         // A list of the same values would be read as the fields in their order.
         if !text.trim_start().starts_with('{') {
             return Err(Refusal::Malformed);
@@ -114,6 +136,13 @@ impl UsageRecord {
     }
 }
 
+/// The id of what may be no record otherwise. It is a UUID, so that nothing else of the text comes along.
+fn id_of(text: &str) -> Option<RecordId> {
+    let object = Some(text).filter(|text| text.trim_start().starts_with('{'))?;
+    let Named { id } = serde_json::from_str(object).ok()?;
+    id.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -132,7 +161,7 @@ mod tests {
             "occurred_at": "2026-03-31T11:00:00Z", "more": [1],
         });
         record[field] = value.clone();
-        UsageRecord::parse(&record.to_string(), now())
+        UsageRecord::parse(&record.to_string(), now()).map_err(|refused| refused.reason)
     }
 
     #[test]
@@ -164,7 +193,8 @@ mod tests {
         }
         let list = json!([ID, ID, "location_event", 1, "2026-03-31T11:00:00Z"]).to_string();
         for text in ["", "{", "[]", "null", "7", "{}", "\u{0}", &list] {
-            assert_eq!(UsageRecord::parse(text, now()), Err(Refusal::Malformed), "{text}");
+            let refused = UsageRecord::parse(text, now()).unwrap_err();
+            assert_eq!((refused.id, refused.reason), (None, Refusal::Malformed), "{text}");
         }
     }
 

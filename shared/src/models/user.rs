@@ -48,8 +48,8 @@ pub struct User {
     pub updated_at: Time,
 }
 
-/// The hash of a password, a PHC string. It does not show itself.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The hash of a password, a PHC string. It does not show itself, and has no `==`.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(pub String);
 

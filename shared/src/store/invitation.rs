@@ -116,14 +116,21 @@ pub struct NewInvitation<'a> {
     pub pending: &'a Pending,
     /// The pending invitation that it replaces.
     pub replaced: Option<InvitationId>,
-    /// When its mail is due again, should the function end before the mail's fate is known.
-    pub mail_due_at: Time,
     /// The slot of the caller's limit that it takes.
     pub slot: &'a Slot,
-    /// The slot of the recipient's budget that its mail takes.
-    pub recipient_slot: &'a Slot,
+    /// Its mail, unless that is withheld.
+    pub mail: Option<NewMail<'a>>,
     /// The request that makes it.
     pub once: &'a Once,
+}
+
+/// The mail of a new invitation.
+#[derive(Debug)]
+pub struct NewMail<'a> {
+    /// When it is due again, should the function end before its fate is known.
+    pub due_at: Time,
+    /// The slot of the recipient's budget that it takes.
+    pub slot: &'a Slot,
 }
 
 impl Store {
@@ -234,8 +241,8 @@ impl Store {
         }
     }
 
-    /// Makes an invitation, ending the one it replaces, and marks its mail as due. [`Error::Stale`] when the e-mail's
-    /// owner, its pending invitation, the room for one more or the limit's slot is no longer as read. `email` is the
+    /// Makes an invitation, ending the one it replaces, and marks its mail as due, unless that is withheld. [`Error::Stale`] when the e-mail's
+    /// owner, its pending invitation, the room for one more or a slot is no longer as read. `email` is the
     /// record as read, or none when there was none; a resend does not depend on where its invitee is.
     pub async fn invitation_create(
         &self,
@@ -517,20 +524,23 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
         role: invitation.role,
     };
     let guard_write = Write::put("guard", Key::guard(&invitation.email, workspace), &guard);
+    let pending_write = Write::create("pending", Key::pending(workspace, invitation.id), pending);
+    let pending_write = match &new.mail {
+        Some(mail) => pending_write
+            .with(table::INDEX_PK, super::keys::DUE)
+            .with(table::INDEX_SK, due_in_index(mail.due_at, invitation.id)),
+        None => pending_write,
+    };
     let done = Done {
         made: pending,
-        is_final: false,
+        is_final: new.mail.is_none(),
     };
     let writes = Writes::new()
         .maybe(new.once.remember(Some(access.tenant()), done, now))
         .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
-        .and(
-            Write::create("pending", Key::pending(workspace, invitation.id), pending)
-                .with(table::INDEX_PK, super::keys::DUE)
-                .with(table::INDEX_SK, due_in_index(new.mail_due_at, invitation.id)),
-        )
+        .and(pending_write)
         .and(new.slot.write())
-        .and(new.recipient_slot.write());
+        .all(new.mail.iter().map(|mail| mail.slot.write()));
     match new.replaced {
         Some(old) => {
             let [pending_end, _, invitation_end] = ended(workspace, old, &invitation.email, Status::Revoked, None, now);

@@ -9,7 +9,7 @@ use super::write::UpdateError;
 use super::{Item, Items, Key, Store, Write};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::models::limit::{Rule, Stamps};
+use crate::models::limit::{Rule, Stamps, Turn};
 
 /// Seconds that an item outlives its last slot: a clock that is behind must not let it go early.
 const CLOCKS_APART_S: i64 = 900;
@@ -56,17 +56,26 @@ impl Limit {
         Ok(self.taking(free.index, now))
     }
 
-    /// As [`Limit::slot`], in turn, for a limit whose next slot somebody guesses with [`Limit::slot_behind`].
-    pub fn slot_in_turn(&self, items: &Items, now: Time) -> Result<Slot, Error> {
+    /// What it has for one call more, as a budget that refuses nobody: from items that were read with [`Limit::key`].
+    #[must_use]
+    pub fn turn(&self, items: &Items, now: Time) -> Turn {
         let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
-        let free = self.rule.next_slot(&stamps, now).map_err(Error::RateLimited)?;
-        Ok(self.taking(free.index, now))
+        self.rule.turn(&stamps, now)
     }
 
-    /// The slot behind `index`, unread: likely free, and the write that takes it knows.
+    /// The turn after `turn`, unread.
     #[must_use]
-    pub fn slot_behind(&self, index: usize, now: Time) -> Slot {
-        self.taking(self.rule.behind(index), now)
+    pub fn turn_after(&self, turn: Turn, now: Time) -> Turn {
+        self.rule.turn_after(turn, now)
+    }
+
+    /// The slot of a turn; none when the budget is spent.
+    #[must_use]
+    pub fn slot_of(&self, turn: Turn, now: Time) -> Option<Slot> {
+        match turn {
+            Turn::Slot { index } => Some(self.taking(index, now)),
+            Turn::Spent { .. } => None,
+        }
     }
 
     fn taking(&self, index: usize, now: Time) -> Slot {
@@ -93,12 +102,6 @@ fn stamps(item: &Item) -> Stamps {
 }
 
 impl Slot {
-    /// Which slot of the ring it is.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
     /// The write that takes the slot, if it is still free: as part of a transaction, or by [`Store::slot_take`].
     #[must_use]
     pub fn write(&self) -> Write {

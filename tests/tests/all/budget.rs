@@ -56,6 +56,12 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     ("POST /api/v1/workspaces/invitations", REPEATED, 1, &[READ]),
     (
         "POST /api/v1/workspaces/invitations",
+        "its mail withheld",
+        2,
+        &[READ, TRANSACT],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations",
         "refused by a rule",
         2,
         &[READ, UPDATE],
@@ -77,6 +83,18 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
         KEYED,
         3,
         &[READ, TRANSACT, UPDATE, UPDATE],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations/{id}/resend",
+        "its mail withheld",
+        4,
+        &[READ, READ, TRANSACT, TRANSACT],
+    ),
+    (
+        "POST /api/v1/workspaces/invitations/{id}/resend",
+        "its mail withheld again",
+        2,
+        &[READ, TRANSACT],
     ),
     ("PATCH /api/v1/workspaces/invitations/{id}", "", 2, &[READ, UPDATE]),
     ("DELETE /api/v1/workspaces/invitations/{id}", "", 2, &[READ, TRANSACT]),
@@ -362,6 +380,27 @@ async fn invitations(measured: &mut Measured<'_>) {
         .await
         .refused(429, "RATE_LIMITED");
     measured.note(create, "refused by the limit");
+    withheld(measured).await;
+}
+
+/// Invitations of an address that has had its mails.
+async fn withheld(measured: &mut Measured<'_>) {
+    let world = measured.world;
+    let (ida, jon) = (world.owner("ida").await, world.owner("jon").await);
+    let of_ida = ida.invite("third@example.com", "member").await.expect(201);
+    for _ in 0..4 {
+        jon.invite("third@example.com", "member").await.expect(201);
+    }
+    measured.begin();
+    jon.invite("third@example.com", "member").await.expect(201);
+    measured.note("POST /api/v1/workspaces/invitations", "its mail withheld");
+    let resend = "POST /api/v1/workspaces/invitations/{id}/resend";
+    measured.begin();
+    let of_ida = ida.resend(&of_ida.id()).await.expect(200);
+    measured.note(resend, "its mail withheld");
+    measured.begin();
+    ida.resend(&of_ida.id()).await.expect(200);
+    measured.note(resend, "its mail withheld again");
 }
 
 async fn people(measured: &mut Measured<'_>) {

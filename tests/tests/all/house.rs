@@ -218,3 +218,53 @@ fn every_variable_is_described() {
         .collect();
     assert!(missing.is_empty(), "no page describes {missing:?}");
 }
+
+#[test]
+fn secrets_are_compared_in_constant_time_or_not_at_all() {
+    let places: Vec<PathBuf> = ["shared/src", "functions", "local/src"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect();
+    let mut comparing = BTreeSet::new();
+    for path in &places {
+        for line in code(path) {
+            assert!(
+                !(line.contains(".expose()") && line.contains("==")),
+                "{}: {line}",
+                shown(path)
+            );
+            if line.contains("verify_slices_are_equal") {
+                comparing.insert(shown(path));
+            }
+        }
+    }
+    // An invitation's token, a refresh token's tag, a cursor's tag. Tokens' signatures and passwords are their libraries'.
+    let expected = [
+        "shared/src/auth/refresh.rs",
+        "shared/src/secret.rs",
+        "shared/src/store/cursor.rs",
+    ];
+    assert_eq!(comparing, expected.map(str::to_owned).into());
+    let secrets = [
+        ("shared/src/secret.rs", "Secret"),
+        ("shared/src/secret.rs", "DerivedKey"),
+        ("shared/src/secret.rs", "SecretHash"),
+        ("shared/src/models/user.rs", "PasswordHash"),
+    ];
+    for (path, name) in secrets {
+        let lines = code(&root().join(path));
+        let place = lines
+            .iter()
+            .position(|line| line.starts_with(&format!("pub struct {name}(")))
+            .unwrap();
+        let attributes: Vec<&String> = lines[..place]
+            .iter()
+            .rev()
+            .take_while(|line| line.starts_with('#'))
+            .collect();
+        assert!(!attributes.is_empty(), "{name} is not read rightly");
+        let is_equatable = attributes.iter().any(|line| line.contains("PartialEq"))
+            || lines.iter().any(|line| line.contains(&format!("PartialEq for {name}")));
+        assert!(!is_equatable, "{name} has an `==`");
+    }
+}

@@ -290,6 +290,11 @@ impl Checker<'_> {
         self.expect(due == (pending["delivery"]["status"] == "queued"), || {
             format!("{at}: its mail is due: {due}, and {}", pending["delivery"]["status"])
         });
+        let spent = !pending["recipient_turn"]["spent"].is_null();
+        let withheld = text(&pending["delivery"], "reason").contains("withheld");
+        self.expect(spent == withheld && !(spent && due), || {
+            format!("{at}: the budget gave {}, due: {due}", pending["recipient_turn"])
+        });
         let place = text(pending, "gsi1sk");
         self.expect(due == place.ends_with(&format!("Z#{id}")), || {
             format!("{at}: its mail is due: {due}, at {place:?}")
@@ -462,7 +467,7 @@ impl Checker<'_> {
         let rules = [
             ("invitation-create", 10),
             ("invitation-resend", 10),
-            ("invitation-recipient", 25),
+            ("invitation-recipient", 5),
             ("revoke-all", 1),
             ("login-email", 15),
             ("login-address", 60),

@@ -25,6 +25,7 @@ mod house;
 mod idempotency;
 mod invitations;
 mod mail;
+mod mail_abuse;
 mod members;
 mod preconditions;
 mod races;

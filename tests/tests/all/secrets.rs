@@ -21,10 +21,10 @@ const FILTER: &str = "info,auth=trace,invitations=trace,members=trace,sessions=t
 
 /// Keeps what is logged.
 #[derive(Clone, Default)]
-struct Logs(Arc<Mutex<Vec<u8>>>);
+pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }

@@ -2,7 +2,7 @@
 //! limit that is near.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::mailbox::Fault;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::event::{Deadline, EventError};
 use shared::models::usage::Tier;
+use shared::outbox::SEND_MAX;
 use shared::store::Key;
 use shared::store::keys::{SHARDS, shard_of};
 
@@ -476,6 +477,51 @@ async fn a_notice_that_was_not_mailed_stays_due_and_goes_out_once() {
     assert_eq!(retry().await, 0);
     roll_up(&world, &workspace).await;
     assert_eq!(notices(&world), both);
+    invariants::check(&world).await;
+}
+
+#[tokio::test]
+async fn a_silent_mail_service_ends_a_turn_and_the_next_one_goes_on() {
+    let world = World::new().await;
+    travel(&world, NOON);
+    let ann = world.owner("ann").await;
+    for number in 0..6 {
+        world.joins(&ann, &format!("olga{number}"), "owner").await;
+    }
+    let workspace = ann.workspace().await.id();
+    let retry = async || {
+        let left = Deadline::after(Duration::from_secs(60));
+        let report = mail_retry::handle(world.app.clone(), serde_json::Map::new(), left).await;
+        serde_json::to_value(report.unwrap()).unwrap()
+    };
+    let records = [record(&workspace, "location_event", 400_000, "2096-03-15T11:00:00Z")];
+    use_up(&world, &records).await;
+    world.mailbox.set_fault(Some(Fault::Silence { accepted: false }));
+    for turn in 1..=2 {
+        let (before, started) = (world.mailbox.attempts(), Instant::now());
+        if turn == 1 {
+            roll_up(&world, &workspace).await;
+        } else {
+            assert_eq!(retry().await, json!({"sent": 0, "queued": 1, "failed": 0}));
+        }
+        assert!(started.elapsed() < SEND_MAX, "turn {turn}: {:?}", started.elapsed());
+        let tried = world.mailbox.attempts() - before;
+        assert!((1..7).contains(&tried), "turn {turn}: {tried} of 7 owners were tried");
+        assert_eq!(
+            retry().await,
+            json!({"sent": 0, "queued": 0, "failed": 0}),
+            "the claim holds"
+        );
+        world.pass(61);
+    }
+    assert_eq!(notices(&world), []);
+    world.mailbox.set_fault(None);
+    assert_eq!(retry().await, json!({"sent": 1, "queued": 0, "failed": 0}));
+    let mut everybody: Vec<_> = (0..6).map(|number| told(&format!("olga{number}"), "80 %")).collect();
+    everybody.insert(0, told("ann", "80 %"));
+    assert_eq!(notices(&world), everybody);
+    world.pass(3_600);
+    assert_eq!(retry().await, json!({"sent": 0, "queued": 0, "failed": 0}));
     invariants::check(&world).await;
 }
 

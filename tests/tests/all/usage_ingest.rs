@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::event::EventError;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::harness::World;
 use crate::invariants;
 use crate::meter::{batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, seen, travel, use_up};
+use crate::secrets::Logs;
 
 const NOON: &str = "2096-03-15T12:00:00Z";
 
@@ -307,4 +310,74 @@ async fn a_deleted_workspace_uses_nothing() {
     assert_eq!(roll_up(&world, &workspace).await["shards_left"], json!([]));
     assert_eq!(world.mailbox.attempts(), 0);
     invariants::check(&world).await;
+}
+
+#[tokio::test]
+async fn the_log_names_the_record_that_was_refused_and_shows_nothing_of_its_body() {
+    let logs = Logs::default();
+    let subscriber = tracing_subscriber::fmt().json().with_max_level(LevelFilter::INFO);
+    let _logged = subscriber.with_writer(logs.clone()).finish().set_default();
+    let world = World::new().await;
+    travel(&world, NOON);
+    let workspace = world.owner("ann").await.workspace().await.id();
+    let of = |workspace: &str, count: u64, at: &str| {
+        let mut record = record(workspace, "location_event", count, at);
+        record["note"] = json!("the body's own words");
+        record
+    };
+    let in_time = "2096-03-15T11:00:00Z";
+    let with = |field: &str, value: Value| {
+        let mut wrong = of(&workspace, 1, in_time);
+        wrong[field] = value;
+        wrong
+    };
+    let mut cut = of(&workspace, 1, in_time).to_string();
+    cut.truncate(cut.len() - 1);
+    let malformed = "it is no usage record";
+    let refused = [
+        (of(&workspace, 0, in_time), "its count is 0"),
+        (
+            of(&workspace, 1, "2096-02-09T11:59:00Z"),
+            "it occurred more than 35 days ago",
+        ),
+        (
+            of(&workspace, 1, "2096-03-15T12:06:00Z"),
+            "it occurred more than 5 minutes ahead",
+        ),
+        (of(&new_id(), 1, in_time), "its workspace does not exist"),
+        (with("kind", json!("the body's own words")), malformed),
+        (with("count", json!("the body's own words")), malformed),
+        (with("workspace_id", json!("the body's own words")), malformed),
+        (with("occurred_at", Value::Null), malformed),
+    ];
+    let nameless = [
+        cut,
+        "the body's own words".to_owned(),
+        with("id", json!("the body's own words")).to_string(),
+        with("id", json!([new_id()])).to_string(),
+    ];
+    let mut bodies: Vec<String> = refused.iter().map(|(record, _)| record.to_string()).collect();
+    bodies.extend(nameless);
+    bodies.push(of(&workspace, 1, in_time).to_string());
+    let given_back: Vec<usize> = (0..bodies.len() - 1).collect();
+    assert_eq!(deliver(&world, &bodies).await, given_back);
+
+    let logged = logs.text();
+    let lines = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut told: Vec<(usize, Value, Value)> = lines
+        .map(|line| line["fields"].clone())
+        .filter(|fields| fields["message"] == "a usage record was refused")
+        .map(|fields| {
+            let message = fields["message_id"].as_str().unwrap().parse().unwrap();
+            (message, fields["record_id"].clone(), fields["reason"].clone())
+        })
+        .collect();
+    told.sort_by_key(|(message, ..)| *message);
+    let named = refused
+        .iter()
+        .map(|(record, reason)| (record["id"].clone(), json!(reason)));
+    let expected = named.chain(vec![(Value::Null, json!(malformed)); 4]).enumerate();
+    let expected: Vec<_> = expected.map(|(place, (id, reason))| (place, id, reason)).collect();
+    assert_eq!(told, expected);
+    assert!(!logged.contains("own words"), "{logged}");
 }
