@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::mailbox::Fault;
 use serde_json::{Value, json};
+use shared::Error;
 use shared::clock::Time;
 use shared::event::{Deadline, EventError};
 use shared::models::usage::Tier;
 use shared::outbox::SEND_MAX;
 use shared::store::Key;
 use shared::store::keys::{SHARDS, shard_of};
+use shared::store::usage::Month;
 
 use crate::harness::World;
 use crate::invariants;
@@ -204,6 +206,39 @@ async fn records_that_come_during_a_run_are_in_it_or_in_the_next() {
     assert_eq!((sums["2096-03-15"], sums["2096-02-29"]), ((40, 0), (20, 0)));
     assert_eq!((sums["2096-03"], sums["2096-02"]), ((40, 0), (20, 0)));
     assert_eq!(world.rows(&["usage-news"]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_run_that_was_overtaken_writes_nothing() {
+    let world = World::new().await;
+    travel(&world, NOON);
+    let workspace = world.owner("ann").await.workspace().await.id();
+    let used = async |count, moment: &str| use_up(&world, &[record(&workspace, "location_event", count, moment)]).await;
+    used(1, "2096-03-14T11:00:00Z").await;
+    roll_up(&world, &workspace).await;
+    used(2, "2096-03-13T11:00:00Z").await;
+    // A run has read all that it needs, and freezes there.
+    let (store, id) = (&world.app.store, workspace.parse().unwrap());
+    let news = store.usage_news_of(id).await.unwrap().unwrap();
+    let read = store.usage_month(id, "2096-03").await.unwrap();
+    let day = store.usage_day_of_hours(id, "2096-03-13").await.unwrap();
+    let frozen = Month {
+        month: "2096-03".to_owned(),
+        read,
+        days: BTreeMap::from([("2096-03-13".to_owned(), day)]),
+    };
+    used(4, "2096-03-12T11:00:00Z").await;
+    roll_up(&world, &workspace).await;
+    let before = world.dump().await;
+    assert_eq!(store.usage_roll(&news, &[frozen], &[]).await, Err(Error::Stale));
+    assert_eq!(world.dump().await, before);
+    let expected = [
+        ("2096-03", 7, 0),
+        ("2096-03-12", 4, 0),
+        ("2096-03-13", 2, 0),
+        ("2096-03-14", 1, 0),
+    ];
+    assert_eq!(rolled_up(&world, &workspace).await, totals(expected));
 }
 
 #[tokio::test]

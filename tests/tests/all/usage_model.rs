@@ -1,8 +1,9 @@
 //! Usage against plain arithmetic: random records, delivered again, late, around midnight and the ends of months, while
-//! runs come twice, at once, or are killed between any two steps.
+//! runs come twice, at once, or are killed or frozen between any two steps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -114,9 +115,35 @@ async fn stored(world: &World, workspaces: &[String], entity: &str) -> BTreeMap<
     sums
 }
 
+/// What months have to be when days are so.
+fn months_of(days: BTreeMap<(String, String), (u64, u64)>) -> BTreeMap<(String, String), (u64, u64)> {
+    let mut months = BTreeMap::new();
+    for ((workspace, mut day), (events, deliveries)) in days {
+        day.truncate("2096-01".len());
+        let sum = months.entry((workspace, day)).or_insert((0, 0));
+        *sum = (sum.0 + events, sum.1 + deliveries);
+    }
+    months
+}
+
 /// Runs `future` until it has been woken `polls` times, then drops it: what a process that ends there leaves behind.
 async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    polled(polls, Box::pin(future).as_mut()).await
+}
+
+/// Runs `future` until it has been woken `polls` times, leaves it alone while `meanwhile` runs, and then runs it to its
+/// end: a process that was frozen, and knows nothing of what happened since.
+async fn frozen_after<F: Future>(polls: usize, future: F, meanwhile: impl Future<Output = ()>) -> F::Output {
     let mut future = Box::pin(future);
+    let ended = polled(polls, future.as_mut()).await;
+    meanwhile.await;
+    match ended {
+        Some(output) => output,
+        None => future.await,
+    }
+}
+
+async fn polled<F: Future>(polls: usize, mut future: Pin<&mut F>) -> Option<F::Output> {
     let mut left = polls;
     std::future::poll_fn(move |context| {
         if left == 0 {
@@ -197,7 +224,7 @@ async fn life(seed: u64) {
         batch.append(&mut again);
         // A queue delivers at least once.
         batch.extend(sent.choose_multiple(random, 3).cloned());
-        match random.random_range(0..4) {
+        match random.random_range(0..5) {
             0 => again = deliver(&world, random, batch, polls).await,
             1 => {
                 again = deliver(&world, random, batch, FOREVER).await;
@@ -213,6 +240,18 @@ async fn life(seed: u64) {
                 );
                 again = [first, second].concat();
             }
+            3 => {
+                // One record: more would be of days that the frozen run has too, and it would see that they grew.
+                let later = vec![Record::random(random, &workspaces, world.clock.now())];
+                sent.extend(later.iter().cloned());
+                again = deliver(&world, random, batch, FOREVER).await;
+                let frozen = random.random_range(1..60);
+                let meanwhile = async {
+                    again.extend(deliver(&world, random, later, FOREVER).await);
+                    aggregate(&world, &workspaces, FOREVER).await;
+                };
+                frozen_after(frozen, aggregate(&world, &workspaces, FOREVER), meanwhile).await;
+            }
             _ => {
                 again = batch;
                 futures::join!(
@@ -221,6 +260,12 @@ async fn life(seed: u64) {
                 );
             }
         }
+        let months = stored(&world, &workspaces, "usage-month").await;
+        assert_eq!(
+            months,
+            months_of(stored(&world, &workspaces, "usage-day").await),
+            "a month is its days, at any time"
+        );
         world.pass(random.random_range(0..3600));
     }
     again = deliver(&world, random, again, FOREVER).await;
@@ -265,6 +310,8 @@ async fn the_numbers_are_those_of_plain_arithmetic() {
         None => 0..told("USAGE_SEEDS").unwrap_or(12),
     };
     for seed in seeds {
+        // Shown when the test fails, wherever in a life that is.
+        println!("seed {seed}");
         life(seed).await;
     }
 }
