@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
+use serde_json::Value;
 use shared::app::{App, Needs};
 
 use crate::harness::World;
@@ -26,11 +27,18 @@ struct State {
     lost: (&'static str, u32),
     /// Of this operation, so many are not done.
     refused: (&'static str, u32),
+    /// So many batches are read without the items of partitions that begin so.
+    overlooked: (&'static str, u32),
 }
 
 impl Losing {
     pub fn lose(&self, operation: &'static str, answers: u32) {
         self.0.lock().unwrap().lost = (operation, answers);
+    }
+
+    /// Batches are no snapshots: so many read what partitions that begin with `partition` hold from before it was there.
+    pub fn overlook(&self, partition: &'static str, batches: u32) {
+        self.0.lock().unwrap().overlooked = (partition, batches);
     }
 
     pub fn refuse(&self, operation: &'static str, requests: u32) {
@@ -74,6 +82,22 @@ impl Intercept for Losing {
         if is_due(&mut self.0.lock().unwrap().refused, cfg) {
             // Nobody listens there.
             context.request_mut().set_uri("http://127.0.0.1:9/")?;
+        }
+        let is_batch = cfg
+            .load::<Metadata>()
+            .is_some_and(|metadata| metadata.name() == "BatchGetItem");
+        let (partition, left) = &mut self.0.lock().unwrap().overlooked;
+        if is_batch && *left > 0 {
+            *left -= 1;
+            let mut body: Value = serde_json::from_slice(context.request().body().bytes().unwrap())?;
+            for table in body["RequestItems"].as_object_mut().unwrap().values_mut() {
+                let keys = table["Keys"].as_array_mut().unwrap();
+                keys.retain(|key| !key["pk"]["S"].as_str().unwrap().starts_with(*partition));
+            }
+            let body = body.to_string();
+            let request = context.request_mut();
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = SdkBody::from(body);
         }
         Ok(())
     }

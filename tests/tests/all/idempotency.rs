@@ -433,6 +433,42 @@ async fn a_request_whose_answers_were_lost_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn a_first_try_that_was_overlooked_does_not_refuse_the_second() {
+    let losing = Losing::default();
+    let world = faults::world(&losing).await;
+    let ann = world.owner("ann").await;
+    for number in 0..9 {
+        ann.invite(&format!("guest{number}@example.com"), "member")
+            .await
+            .expect(201);
+    }
+    let issued = ann.invite_as(KEY, "ben@example.com").await.expect(201);
+    let table = world.dump().await;
+    // The limit is used up by the first try itself.
+    losing.overlook("IDEMPOTENCY#", 1);
+    same(&issued, &ann.invite_as(KEY, "ben@example.com").await);
+    assert_eq!(world.dump().await, table);
+    let resent = ann.resend_as(KEY, &issued.id()).await.expect(200);
+    let table = world.dump().await;
+    losing.overlook("IDEMPOTENCY#", 1);
+    same(&resent, &ann.resend_as(KEY, &issued.id()).await);
+    assert_eq!(world.dump().await, table);
+    let bob = loner(&world, "bob").await;
+    let founded = bob.found_as(KEY, "Acme").await.expect(201);
+    let table = world.dump().await;
+    losing.overlook("IDEMPOTENCY#", 2);
+    same(&founded, &bob.found_as(KEY, "Acme").await);
+    assert_eq!(world.dump().await, table);
+    // And where it is not refused, the transaction is.
+    let cleo = world.owner("cleo").await;
+    let issued = cleo.invite_as(KEY, "dan@example.com").await.expect(201);
+    let table = world.dump().await;
+    losing.overlook("IDEMPOTENCY#", 1);
+    same(&issued, &cleo.invite_as(KEY, "dan@example.com").await);
+    assert_eq!(world.dump().await, table);
+}
+
+#[tokio::test]
 async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     let losing = Losing::default();
     let world = faults::world(&losing).await;
