@@ -6,9 +6,11 @@ use shared::auth::access::Access;
 use shared::auth::invite::link;
 use shared::clock::Time;
 use shared::models::invitation::Pending;
+use shared::outbox::MAKER_HOLDS;
 use shared::store::Items;
 use shared::store::idempotency::{Done, Once};
 use shared::{App, Error};
+use tokio::time::Instant;
 
 use crate::issue::Issue;
 use crate::wire::InvitationIssuedOut;
@@ -60,9 +62,12 @@ impl Issued {
 
 /// The answer of an earlier try, once that try knows what became of its mail. The link is derived anew.
 async fn again(app: &App, once: &Once, access: &Access, done: Done<Pending>) -> Result<InvitationIssuedOut, Error> {
-    let until = done.made.created_at.plus(MAIL_MAX);
+    // Later than this nobody holds the mail any more who would say what became of it.
+    let until = done.made.created_at.plus(MAKER_HOLDS);
+    // By this function's own watch: the clock that made it may be another.
+    let started = Instant::now();
     let mut done = done;
-    while !done.is_final && app.now() < until {
+    while !done.is_final && app.now() < until && started.elapsed() < MAIL_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
         let items = app.store.get(once.key().into_iter().collect()).await?;
         match once.done(&items, Some(access.tenant()), app.now())? {

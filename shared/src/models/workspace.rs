@@ -247,7 +247,43 @@ pub fn slug_of(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::WorkspaceId;
     use proptest::prelude::*;
+
+    fn workspace() -> Workspace {
+        let (id, name, now) = (
+            WorkspaceId::from_bytes([7; 16]),
+            Name::parse("Acme").unwrap(),
+            Time::from_millis(0),
+        );
+        Workspace::new(id, name, "acme".to_owned(), "key".to_owned(), now)
+    }
+
+    #[test]
+    fn the_last_four_changes_are_remembered() {
+        let mut workspace = workspace();
+        for number in 0..9_u64 {
+            let change = ChangeId::new(number.to_be_bytes());
+            workspace.changes = workspace.changes_with(&change);
+            assert_eq!(workspace.changes.last(), Some(&change));
+        }
+        let expected: Vec<_> = (5..9_u64).map(|number| ChangeId::new(number.to_be_bytes())).collect();
+        assert_eq!(workspace.changes, expected);
+    }
+
+    #[test]
+    fn a_founding_makes_the_new_workspace_but_for_its_key() {
+        let new = workspace();
+        let again = Founding::from(&new).workspace();
+        assert_eq!(again.entity_tag(), new.entity_tag());
+        assert_eq!(
+            again,
+            Workspace {
+                cursor_key: String::new(),
+                ..new
+            }
+        );
+    }
 
     proptest! {
         #[test]

@@ -11,6 +11,7 @@ use crate::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::invariants;
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
+const OVERLOOKED: faulty::Fault = faulty::Fault::Overlooked("IDEMPOTENCY#");
 const INVITATIONS: &str = "/workspaces/invitations";
 
 /// What somebody asks for under a key.
@@ -433,6 +434,41 @@ async fn a_request_whose_answers_were_lost_is_finished_by_the_next() {
             .expect(200);
         invariants::check(&world).await;
     }
+}
+
+#[tokio::test]
+async fn a_first_try_that_was_overlooked_does_not_refuse_the_second() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    for number in 0..9 {
+        ann.invite(&format!("guest{number}@example.com"), "member")
+            .await
+            .expect(201);
+    }
+    let issued = ann.invite_as(KEY, "ben@example.com").await.expect(201);
+    let table = world.dump().await;
+    // The limit is used up by the first try itself.
+    world.faults.next(&["BatchGetItem"], 1, OVERLOOKED);
+    same(&issued, &ann.invite_as(KEY, "ben@example.com").await);
+    assert_eq!(world.dump().await, table);
+    let resent = ann.resend_as(KEY, &issued.id()).await.expect(200);
+    let table = world.dump().await;
+    world.faults.next(&["BatchGetItem"], 1, OVERLOOKED);
+    same(&resent, &ann.resend_as(KEY, &issued.id()).await);
+    assert_eq!(world.dump().await, table);
+    let bob = loner(&world, "bob").await;
+    let founded = bob.found_as(KEY, "Acme").await.expect(201);
+    let table = world.dump().await;
+    world.faults.next(&["BatchGetItem"], 2, OVERLOOKED);
+    same(&founded, &bob.found_as(KEY, "Acme").await);
+    assert_eq!(world.dump().await, table);
+    // And where it is not refused, the transaction is.
+    let cleo = world.owner("cleo").await;
+    let issued = cleo.invite_as(KEY, "dan@example.com").await.expect(201);
+    let table = world.dump().await;
+    world.faults.next(&["BatchGetItem"], 1, OVERLOOKED);
+    same(&issued, &cleo.invite_as(KEY, "dan@example.com").await);
+    assert_eq!(world.dump().await, table);
 }
 
 #[tokio::test]
