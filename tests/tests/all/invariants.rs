@@ -145,7 +145,15 @@ impl Checker<'_> {
 
     /// The id of an item's last update of its own; other items are only written in transactions.
     fn last_write(&mut self, at: &str, item: &Value) {
-        let alone = ["user", "workspace", "pending", "limit", "usage-run", "notice"];
+        let alone = [
+            "user",
+            "workspace",
+            "pending",
+            "limit",
+            "usage-run",
+            "notice",
+            "idempotency",
+        ];
         let is_fit = match &item["last_write"] {
             Value::Null => true,
             Value::String(id) => id.len() == 16 && alone.contains(&text(item, "entity").as_str()),
@@ -350,7 +358,7 @@ impl Checker<'_> {
             "invited_by",
             "invited_by_email",
             "link_page",
-            "recipient_slot",
+            "recipient_turn",
             "role",
         ];
         let is_invitation = fields == of_invitation;
