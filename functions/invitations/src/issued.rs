@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::auth::access::Access;
 use shared::auth::invite::link;
 use shared::clock::Time;
+use shared::deadline::Deadline;
 use shared::models::invitation::Pending;
 use shared::outbox::MAKER_HOLDS;
 use shared::store::Items;
@@ -18,6 +19,8 @@ use crate::wire::InvitationIssuedOut;
 /// How long a repetition waits for what the first try says of the mail: as long as the mail service's time-out and the
 /// write behind it. When the first try ended before, the mail is due, and the answer says so.
 const MAIL_MAX: Duration = Duration::from_millis(4000);
+/// What a look may take, an attempt that times out among it: with less time left there is no other look.
+const LOOK_MAX: Duration = Duration::from_millis(2000);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(80);
 
@@ -64,10 +67,11 @@ impl Issued {
 async fn again(app: &App, once: &Once, access: &Access, done: Done<Pending>) -> Result<InvitationIssuedOut, Error> {
     // Later than this nobody holds the mail any more who would say what became of it.
     let until = done.made.created_at.plus(MAKER_HOLDS);
-    // By this function's own watch: the clock that made it may be another.
+    // By this function's own watch, for the clock that made it may be another; and with time left to answer in.
     let started = Instant::now();
+    let deadline = Deadline::current();
     let mut done = done;
-    while !done.is_final && app.now() < until && started.elapsed() < MAIL_MAX {
+    while !done.is_final && app.now() < until && started.elapsed() < MAIL_MAX && deadline.left() > LOOK_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
         let items = app.store.get(once.key().into_iter().collect()).await?;
         match once.done(&items, Some(access.tenant()), app.now())? {
