@@ -26,6 +26,7 @@ mod members;
 mod races;
 mod roles;
 mod secrets;
+mod simulation;
 mod tenants;
 mod usage;
 mod usage_aggregation;
