@@ -11,7 +11,8 @@ use std::time::Instant;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextMut,
+    FinalizerInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
@@ -31,12 +32,13 @@ use shared::config::Config;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
+use crate::faulty::Faults;
 use crate::{deployed, template};
 
 pub const PASSWORD: &str = "correct horse";
 
 /// The engine of this process. It lives on a thread of its own, as each test's runtime ends with its test.
-fn engine() -> &'static str {
+pub fn engine() -> &'static str {
     static ENDPOINT: OnceLock<String> = OnceLock::new();
     ENDPOINT.get_or_init(|| {
         #[expect(
@@ -76,6 +78,8 @@ pub struct World {
     pub clock: Clock,
     pub mailbox: Mailbox,
     pub calls: Calls,
+    /// What DynamoDB calls suffer.
+    pub faults: Faults,
     /// What answers requests.
     pub router: Router,
     people: AtomicU32,
@@ -88,26 +92,41 @@ impl World {
     }
 
     pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::with_faults(configure, Faults::default()).await
+    }
+
+    /// A world whose DynamoDB calls suffer `faults`, once it is there.
+    pub async fn faulty(faults: Faults) -> Self {
+        Self::with_faults(|_| {}, faults).await
+    }
+
+    async fn with_faults(configure: impl FnOnce(&mut Config), faults: Faults) -> Self {
         log_faults();
+        faults.pause(true);
         let clock = Clock::system();
         let mailbox = Mailbox::new(clock.clone());
         let server = mailbox.start().await.unwrap();
         let table = format!("t-{}", uuid::Uuid::from_bytes(shared::ids::random_bytes()));
         let mut config = Config::local(engine().to_owned(), server.endpoint.clone(), table.clone());
         configure(&mut config);
-        let calls = Calls::default();
+        let calls = Calls {
+            made: Arc::default(),
+            faults: faults.clone(),
+        };
         let interceptor = SharedInterceptor::new(calls.clone());
         let app = App::start(config, clock.clone(), Needs::ALL, Some(interceptor))
             .await
             .unwrap();
         shared::store::table::create(app.store.client(), &table).await.unwrap();
         app.warm().await.unwrap();
+        faults.pause(false);
         Self {
             router: local::stack::api(app.clone()),
             app,
             clock,
             mailbox,
             calls,
+            faults,
             people: AtomicU32::new(0),
             _mailbox_server: server,
         }
@@ -533,9 +552,13 @@ fn fields(document: &Value, schema: &Value) -> Vec<String> {
     parts.chain(own).collect()
 }
 
-/// The DynamoDB calls that were made, with when they began and ended.
-#[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Mutex<Vec<Call>>>);
+/// The DynamoDB calls that were made, with when they began and ended; each attempt is held to its function's role, then
+/// suffers its fault.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    made: Arc<Mutex<Vec<Call>>>,
+    faults: Faults,
+}
 
 #[derive(Clone, Debug)]
 struct Call {
@@ -553,13 +576,13 @@ impl Storable for Began {
 
 impl Calls {
     pub fn forget(&self) {
-        self.0.lock().unwrap().clear();
+        self.made.lock().unwrap().clear();
     }
 
     /// The operations called, sorted.
     pub fn operations(&self) -> Vec<String> {
         let mut operations: Vec<_> = self
-            .0
+            .made
             .lock()
             .unwrap()
             .iter()
@@ -571,7 +594,7 @@ impl Calls {
 
     /// Sequential round trips: the longest chain of calls of which each began after the one before had ended.
     pub fn round_trips(&self) -> usize {
-        let mut calls = self.0.lock().unwrap().clone();
+        let mut calls = self.made.lock().unwrap().clone();
         calls.sort_by_key(|call| call.ended);
         let mut last: Option<Instant> = None;
         let mut trips = 0;
@@ -590,9 +613,9 @@ impl Intercept for Calls {
         "Calls"
     }
 
-    fn read_before_transmit(
+    fn modify_before_transmit(
         &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
@@ -600,6 +623,26 @@ impl Intercept for Calls {
         let mut layer = Layer::new("calls");
         layer.store_put(Began(Instant::now()));
         cfg.push_layer(layer);
+        self.faults.before(&operation(cfg), context, cfg)
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        Faults::answer(context, cfg);
+        Ok(())
+    }
+
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        Faults::read(context, cfg);
         Ok(())
     }
 
@@ -609,16 +652,19 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let operation = cfg
-            .load::<Metadata>()
-            .map_or_else(String::new, |metadata| metadata.name().to_owned());
+        let operation = operation(cfg);
         let ended = Instant::now();
         let began = cfg.load::<Began>().map_or(ended, |began| began.0);
-        self.0.lock().unwrap().push(Call {
+        self.made.lock().unwrap().push(Call {
             operation,
             began,
             ended,
         });
         Ok(())
     }
+}
+
+fn operation(cfg: &ConfigBag) -> String {
+    cfg.load::<Metadata>()
+        .map_or_else(String::new, |metadata| metadata.name().to_owned())
 }
