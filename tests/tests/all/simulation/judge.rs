@@ -338,8 +338,13 @@ fn marks_stay_at_home(scene: &Scene<'_>, findings: &mut Findings) {
             let row = [scene.before, scene.after].into_iter().find_map(|table| invitation(table, id));
             homes.extend(row.map(|row| text(row, "workspace_id")));
         }
+        let is_said_by = |mark: &str| {
+            let mut companies = scene.ledger.companies.iter();
+            companies.any(|(of, own)| *of == who && own == mark)
+        };
         let strange = shown
             .into_iter()
+            .filter(|mark| !is_said_by(mark))
             .find(|mark| !homes.iter().any(|home| scene.ledger.marks.get(home).is_some_and(|own| own == mark)));
         let own = match &deed.op {
             Op::Found { name, .. } | Op::Register { company: name, .. } => marks(name).next(),

@@ -172,6 +172,8 @@ pub struct Ledger {
     pub charges: BTreeMap<(Rule, String), Vec<Charge>>,
     /// The mark of each workspace's data.
     pub marks: BTreeMap<String, String>,
+    /// The marks of companies that people said to be theirs: that stays their own, wherever they go.
+    pub companies: Vec<(Who, String)>,
     /// Every secret that was given out or is somebody's.
     pub secrets: Vec<String>,
     /// How far each invitation's mail was seen to have come.

@@ -19,11 +19,12 @@ use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
+use crate::faulty::{Faults, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
 
 /// Batches of deeds in one seed.
-const BATCHES: usize = 70;
+const BATCHES: usize = 50;
 /// Tokens that are tried after a batch at most.
 const PROBES_MAX: usize = 8;
 
@@ -56,7 +57,7 @@ struct Simulation<'w> {
 
 /// Lives one seed.
 pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
-    let world = World::new().await;
+    let world = World::faulty(Faults::seeded(seed, weather.percent)).await;
     let mut random = StdRng::seed_from_u64(seed);
     let people: Vec<Someone> = (0..random.random_range(8..=12_u8))
         .map(|number| Someone {
@@ -66,7 +67,10 @@ pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
         })
         .collect();
     let emails: Vec<String> = people.iter().map(|someone| someone.email.clone()).collect();
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger {
+        copies_excused: weather.percent > 0,
+        ..Ledger::default()
+    };
     ledger.secrets.extend(people.iter().map(|someone| someone.password.clone()));
     let mut simulation = Simulation {
         table: invariants::read(&world).await,
@@ -88,8 +92,11 @@ pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
     };
     simulation.run().await;
     let mut tally = simulation.tally;
+    for (name, count) in world.faults.injected() {
+        *tally.faults.entry(name.to_owned()).or_default() += u64::try_from(count).unwrap();
+    }
     if !tally.findings.faults.is_empty() {
-        tally.findings.faults.extend(simulation.story);
+        tally.story = simulation.story;
     }
     let client = world.app.store.client();
     let _ = client.delete_table().table_name(world.app.store.table()).send().await;
@@ -101,12 +108,22 @@ impl Simulation<'_> {
         let founders = self.random.random_range(2..=4);
         let ops: Vec<Op> = (0..founders).map(|who| self.planner().register(who)).collect();
         self.batch(ops).await;
+        let ops = self.planner().morning();
+        self.batch(ops).await;
+        let ops = self.planner().opening(founders);
+        self.batch(ops).await;
+        let ops = self.planner().arrivals(founders);
+        self.batch(ops).await;
         for _ in 0..BATCHES {
             if !self.tally.findings.faults.is_empty() {
                 return;
             }
             self.time_passes().await;
             self.mails_go_wrong();
+            let ops = self.planner().morning();
+            if ops.len() > 2 {
+                self.batch(ops).await;
+            }
             let ops = self.planner().batch();
             self.batch(ops).await;
         }
@@ -144,7 +161,7 @@ impl Simulation<'_> {
                 let delete = delete
                     .key("pk", AttributeValue::S(pk.clone()))
                     .key("sk", AttributeValue::S(sk.clone()));
-                delete.send().await.unwrap();
+                spared(delete.send()).await.unwrap();
                 self.table.remove(&(pk, sk));
             }
         }
@@ -187,7 +204,7 @@ impl Simulation<'_> {
         self.table = after;
         self.carried = deeds;
         self.carried.retain(|deed| deed.outcome() == Outcome::Unknown);
-        self.probe().await;
+        spared(self.probe()).await;
     }
 
     fn judge(&mut self, deeds: &[Deed], after: &Table) {
@@ -303,7 +320,7 @@ impl Simulation<'_> {
     /// Without faults everything that was left half-way is seen to: records, sums, mails.
     async fn end(&mut self) {
         self.world.mailbox.set_fault(None);
-        self.weather.percent = 0;
+        self.world.faults.stop();
         self.batch(vec![Op::RetryMails]).await;
         for chunk in 0..4 {
             let open: Vec<usize> = (0..self.ledger.records.len())

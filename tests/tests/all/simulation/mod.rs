@@ -26,8 +26,8 @@ use tally::Tally;
 const LEVELS: [u32; 3] = [0, 5, 20];
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 24;
-/// Seeds at once.
-const AT_ONCE: usize = 2;
+/// Seeds at once: with faults, most of their time is spent waiting.
+const AT_ONCE: usize = 6;
 
 fn asked(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "which seeds to run is the tester's to say")]
@@ -49,8 +49,9 @@ fn lived(seed: u64) -> Tally {
     let tally = runtime.block_on(live(seed, Weather { percent }, logs));
     if !tally.findings.faults.is_empty() {
         println!(
-            "seed {seed} at {percent} %:\n  {}\nreplay it: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",
-            tally.findings.faults.join("\n  ")
+            "seed {seed} at {percent} %:\n  {}\n{}\nreplay it: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",
+            tally.story.join("\n  "),
+            tally.findings.faults.join("\n")
         );
     }
     tally

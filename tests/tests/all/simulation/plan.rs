@@ -82,8 +82,72 @@ impl Planner<'_> {
     fn as_one(&mut self, who: Who, op: impl FnOnce(&mut Self, Token) -> Op) -> Op {
         match self.token(who) {
             Some(token) => op(self, token),
-            None => self.arrive(who),
+            None => match self.refreshable(who) {
+                Some(token) if !self.chance(15) => Op::Refresh { token },
+                _ => self.arrive(who),
+            },
         }
+    }
+
+    /// Tokens whose access has run out, and which can be had anew.
+    pub fn refreshable(&mut self, who: Who) -> Option<Token> {
+        let fits = |held: &super::ledger::Held| {
+            let current = self.ledger.sessions.get(&held.session);
+            held.who == who
+                && held.life == Life::Alive
+                && current.is_some_and(|session| session.generation == held.generation)
+        };
+        self.ledger.tokens.iter().rposition(fits)
+    }
+
+    /// Everybody who has a session but no access token in time takes up work again.
+    pub fn morning(&mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for who in 0..self.people.len() {
+            let now = self.now;
+            let works = self.ledger.tokens.iter().any(|held| {
+                held.who == who && held.life == Life::Alive && held.access_in_time(now) == Some(true)
+            });
+            if works || self.account(who).is_none() {
+                continue;
+            }
+            match self.refreshable(who) {
+                Some(token) => ops.push(Op::Refresh { token }),
+                None if self.chance(50) => ops.push(self.log_in(who)),
+                None => {}
+            }
+        }
+        ops
+    }
+
+    /// Founders ask others in.
+    pub fn opening(&mut self, founders: usize) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for who in founders..self.people.len().saturating_sub(2) {
+            let founder = who % founders;
+            let Some(token) = self.token(founder) else { continue };
+            let role = ROLES.choose(self.random).unwrap_or(&"member");
+            let email = self.people[who].email.clone();
+            ops.push(Op::Invite { token, email, role });
+        }
+        ops
+    }
+
+    /// They come.
+    pub fn arrivals(&mut self, founders: usize) -> Vec<Op> {
+        (founders..self.people.len().saturating_sub(2))
+            .filter_map(|who| {
+                let email = &self.people[who].email;
+                let (id, link) = self.ledger.links.iter().find(|(_, link)| link.email == *email)?;
+                Some(Op::Accept {
+                    who,
+                    invitation: id.clone(),
+                    secret: link.secret.clone(),
+                    bearer: None,
+                    password: Some(self.people[who].password.clone()),
+                })
+            })
+            .collect()
     }
 
     fn arrive(&mut self, who: Who) -> Op {
@@ -98,7 +162,9 @@ impl Planner<'_> {
     }
 
     pub fn register(&mut self, who: Who) -> Op {
-        let company = format!("Company {}", self.mark());
+        let mark = self.mark();
+        let company = format!("Company {mark}");
+        self.ledger.companies.push((who, mark));
         Op::Register { who, company }
     }
 
@@ -126,11 +192,11 @@ impl Planner<'_> {
     fn op(&mut self) -> Op {
         let who = self.actor();
         match self.random.random_range(0..100) {
-            0..4 => {
+            0..5 => {
                 let who = self.someone();
                 self.arrive(who)
             }
-            4..8 => {
+            5..8 => {
                 let who = self.someone();
                 self.log_in(who)
             }
@@ -398,7 +464,7 @@ impl Planner<'_> {
     /// One person does one thing more often than its limit permits.
     fn storm(&mut self) -> Vec<Op> {
         let who = self.actor();
-        let which = self.random.random_range(0..4);
+        let which = [0, 0, 1, 1, 2, 3, 3].choose(self.random).copied().unwrap_or(0);
         let many = if which == 2 { 17 } else { 12 };
         (0..many)
             .map(|_| match which {

@@ -146,11 +146,11 @@ pub fn settle(
             ledger.take_tokens(deed);
             // Whose link a stranger opened, theirs the account is.
             let email = text(&deed.body["user"], "email");
-            if let (Some(held), Some(who)) = (
-                ledger.tokens.get_mut(known),
-                emails.iter().position(|known| *known == email),
-            ) {
-                held.who = who;
+            match (ledger.tokens.get_mut(known), emails.iter().position(|known| *known == email)) {
+                (Some(held), Some(who)) => held.who = who,
+                // A guest's, who plays no part.
+                (Some(_), None) => ledger.tokens.truncate(known),
+                (None, _) => {}
             }
             ledger.take_link(deed, after);
         }

@@ -12,6 +12,8 @@ pub struct Tally {
     pub answers: BTreeMap<u16, u64>,
     pub faults: BTreeMap<String, u64>,
     pub findings: Findings,
+    /// What was done last, where something was found.
+    pub story: Vec<String>,
 }
 
 impl Tally {
