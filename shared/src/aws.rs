@@ -78,7 +78,13 @@ impl Clients {
             .credentials_provider(credentials(&config.aws))
             .http_client(http.clone())
             .timeout_config(timeouts(Duration::from_millis(1500), Duration::from_millis(4500)))
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            // Of reads; the store tries writes itself.
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(3)
+                    .with_initial_backoff(Duration::from_millis(30))
+                    .with_max_backoff(Duration::from_millis(300)),
+            )
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         dynamodb.set_endpoint_url(config.aws.dynamodb_endpoint.clone());
         if let Some(interceptor) = interceptor {

@@ -3,33 +3,15 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 
 use crate::app::App;
+pub use crate::deadline::Deadline;
+use crate::deadline::SPARE;
 use crate::error::Error;
-
-/// When a call has to have ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(Instant);
-
-impl Deadline {
-    /// The moment `left` from now.
-    #[must_use]
-    pub fn after(left: Duration) -> Self {
-        Self(Instant::now() + left)
-    }
-
-    /// How much time is left.
-    #[must_use]
-    pub fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-}
 
 /// Why a function did not do what an event asked for.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +24,8 @@ pub enum EventError {
     Failed(#[from] Error),
 }
 
-/// Calls `handle` with a raw event; the answer is JSON, too. A panic is a failure that says no more: what it said would
+/// Calls `handle` with a raw event; the answer is JSON, too. Calls to the table end in time for it to answer before
+/// `deadline`. A panic is a failure that says no more: what it said would
 /// else go to the caller, and with the event into a dead-letter queue.
 pub async fn call<E, A, F>(
     handle: impl FnOnce(App, E, Deadline) -> F,
@@ -56,7 +39,8 @@ where
     F: Future<Output = Result<A, Error>>,
 {
     let event = serde_json::from_slice(event).map_err(|error| EventError::Malformed(error.to_string()))?;
-    let answer = AssertUnwindSafe(async { handle(app, event, deadline).await })
+    let handling = async { handle(app, event, deadline).await };
+    let answer = AssertUnwindSafe(deadline.sparing(SPARE).scope(handling))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Error::Internal("the function panicked".to_owned())))?;

@@ -19,8 +19,9 @@ use tower::util::BoxCloneService;
 use crate::app::{App, Needs};
 use crate::clock::{Clock, Time};
 use crate::config::Config;
+use crate::deadline::{Deadline, SPARE};
 use crate::error::Error;
-use crate::event::{self, Deadline};
+use crate::event;
 use crate::http::gateway::Gateway;
 
 /// What a function's `main` ends with. Why it ended is in the log, as one line.
@@ -71,6 +72,12 @@ fn deadline(context: &Context, now: Time) -> Deadline {
     Deadline::after(end.since(now))
 }
 
+/// When a request has to be answered; none when nobody says when its call ends, as the local stack does not.
+fn request_deadline(event: &lambda_http::Request) -> Option<Deadline> {
+    let context = event.lambda_context_ref().filter(|context| context.deadline > 0)?;
+    Some(deadline(context, Clock::system().now()).sparing(SPARE))
+}
+
 /// The app, unless the log says why there is none.
 async fn cold_start(needs: Needs) -> Option<App> {
     init_logs();
@@ -91,9 +98,12 @@ async fn cold_start(needs: Needs) -> Option<App> {
 #[must_use]
 pub fn service(router: Router) -> BoxCloneService<lambda_http::Request, Response, Infallible> {
     BoxCloneService::new(tower::service_fn(move |event: lambda_http::Request| {
-        let gateway = gateway(&event);
+        let (gateway, deadline) = (gateway(&event), request_deadline(&event));
         let mut request: Request = event.map(|body| axum::body::Body::from(body.to_vec()));
         request.extensions_mut().insert(gateway);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         tower::ServiceExt::oneshot(router.clone(), request)
     }))
 }

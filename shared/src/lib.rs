@@ -3,13 +3,14 @@
 //! `models` holds pure rules and knows neither axum nor AWS; `store` and `mailer` alone call AWS services; `outbox`
 //! sends what the table says is due; `http`
 //! turns requests into handlers' arguments and errors into answers; `auth` proves who may do what; `event` is
-//! what calls by triggers share; `lambda` alone knows the Lambda runtime.
+//! what calls by triggers share; `deadline` says how long anything may wait; `lambda` alone knows the Lambda runtime.
 
 pub mod app;
 pub mod auth;
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod error;
 pub mod event;
 pub mod http;

@@ -3,6 +3,7 @@
 use shared::auth::access::Access;
 use shared::auth::invite::link;
 use shared::clock::Time;
+use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use shared::ids::InvitationId;
 use shared::models::delivery::Delivery;
@@ -124,7 +125,12 @@ impl Issue {
             link: &self.link,
             held_until: self.mail_due_at(),
         };
-        let recorded = outbox::invitation_send(app, letter).await;
+        let recorded = if Deadline::current().left() < outbox::FIRST_SEND_MAX {
+            // There is no time left to see it through: it stays due.
+            Ok(None)
+        } else {
+            outbox::invitation_send(app, letter).await
+        };
         let mut pending = self.pending;
         match recorded {
             Ok(Some(delivery)) => pending.delivery = delivery,

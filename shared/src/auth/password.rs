@@ -14,6 +14,8 @@ use crate::secret::Secret;
 const MEMORY_KIB: u32 = 19 * 1024;
 /// Hashes at once in one process: each holds its memory and a core.
 const HASHES_MAX: usize = 2;
+/// Those that wait for their turn: more would wait longer than a request may take.
+const WAITING_MAX: usize = 128;
 /// The hash of no password: verifying against it takes as long as against any.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
 
@@ -21,12 +23,14 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJ
 #[derive(Clone, Debug)]
 pub struct Passwords {
     room: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
             room: Arc::new(Semaphore::new(HASHES_MAX)),
+            queue: Arc::new(Semaphore::new(WAITING_MAX)),
         }
     }
 }
@@ -76,12 +80,21 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self
-            .room
-            .acquire()
+        let place = self
+            .queue
+            .try_acquire()
+            .map_err(|_| Error::Unavailable("too many passwords wait to be hashed".to_owned()))?;
+        let room = Arc::clone(&self.room)
+            .acquire_owned()
             .await
             .map_err(|error| Error::Internal(format!("password hashing: {error}")))?;
-        tokio::task::spawn_blocking(work)
+        drop(place);
+        let hashing = move || {
+            // Held until the hash is made, even when nobody waits for it any more: it takes its memory and core to the end.
+            let _room = room;
+            work()
+        };
+        tokio::task::spawn_blocking(hashing)
             .await
             .map_err(|error| Error::Internal(format!("password hashing: {error}")))?
     }
@@ -109,6 +122,42 @@ mod tests {
                 .unwrap()
         );
         assert!(!passwords.verify(&Secret::new("password123"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_queue_has_an_end_and_a_hash_keeps_its_room_until_it_is_made() {
+        let passwords = Passwords::default();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let work = || {
+            let ended = Arc::clone(&ended);
+            move || {
+                ended.lock().unwrap().recv().unwrap();
+                Ok(())
+            }
+        };
+        for _ in 0..HASHES_MAX {
+            // Dropped once it is under way: whoever asked is gone.
+            let under_way = passwords.run(work());
+            assert!(
+                tokio::time::timeout(std::time::Duration::ZERO, under_way)
+                    .await
+                    .is_err()
+            );
+        }
+        assert_eq!(passwords.room.available_permits(), 0);
+        let mut waiting: Vec<_> = (0..=WAITING_MAX).map(|_| Box::pin(passwords.run(work()))).collect();
+        for waits in &mut waiting[..WAITING_MAX] {
+            assert!(futures::poll!(waits).is_pending());
+        }
+        assert!(matches!(waiting.pop().unwrap().await, Err(Error::Unavailable(_))));
+        for _ in 0..HASHES_MAX + WAITING_MAX {
+            end.send(()).unwrap();
+        }
+        for waits in waiting {
+            waits.await.unwrap();
+        }
+        assert_eq!(passwords.queue.available_permits(), WAITING_MAX);
     }
 
     #[tokio::test]

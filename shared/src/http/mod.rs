@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::auth::access::Caller;
 use crate::auth::token;
+use crate::deadline::{Deadline, GRACE};
 use crate::error::Error;
 use gateway::Gateway;
 
@@ -38,7 +39,8 @@ pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn(body::limit))
         .layer(middleware::from_fn(redirect_slash))
-        // Inside CORS, so that a browser can read of it too.
+        // Inside CORS, so that a browser can read of both too.
+        .layer(middleware::from_fn(in_time))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked));
     let shared = match cors(&app) {
         Some(cors) => inner.layer(cors),
@@ -52,6 +54,12 @@ pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
 /// The answer to a panic. What it said is dropped: the hook of [`crate::lambda::init_logs`] has logged where it was.
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
+}
+
+/// Answers before Lambda ends the call, whatever a handler waits for: the gateway's own answer would say nothing.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = Deadline::current().with_grace(GRACE).bound(next.run(request)).await;
+    answered.unwrap_or_else(|| Error::Unavailable("the handler took too long".to_owned()).into_response())
 }
 
 fn cors(app: &App) -> Option<CorsLayer> {
@@ -101,7 +109,7 @@ async fn redirect_slash(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The outermost layer: the request's id, the headers of every answer, the body of an error, one line of log.
+/// The outermost layer: the request's id, its deadline, the headers of every answer, the body of an error, one line of log.
 async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = app.now();
     let mut gateway = request.extensions_mut().remove::<Gateway>().unwrap_or_default();
@@ -116,7 +124,9 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
         .get::<axum::extract::MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |matched| matched.as_str().to_owned());
     request.extensions_mut().insert(gateway);
-    let mut response = next.run(request).await;
+    let deadline = request.extensions_mut().remove::<Deadline>();
+    let deadline = deadline.unwrap_or_else(Deadline::current);
+    let mut response = deadline.scope(next.run(request)).await;
     let error = response.extensions_mut().remove::<Error>();
     if let Some(error) = &error {
         response = problem::write(error, response, &request_id);

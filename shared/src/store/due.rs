@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::keys::{DUE, due_until};
-use super::{Item, Key, Store, key_of, table, unavailable};
+use super::{InTime, Item, Key, Store, key_of, table};
 use crate::clock::Time;
 use crate::error::Error;
 
@@ -49,8 +49,8 @@ impl Store {
             .set_exclusive_start_key(from.map(|DuePosition(start)| start))
             .limit(PAGE_MAX)
             .send()
-            .await
-            .map_err(|error| unavailable("Query", &error))?;
+            .in_time("Query")
+            .await?;
         let entry = |item: &Item| {
             Some(Due {
                 key: key_of(item)?,

@@ -8,7 +8,7 @@ use super::account::{EmailRecord, account_create, seat};
 use super::keys::{GUARD, PENDING, due_in_index, email_partition, workspace_partition};
 use super::limit::Slot;
 use super::write::UpdateError;
-use super::{Items, Key, Store, Write, Writes, parse, table, unavailable};
+use super::{InTime, Items, Key, Store, Write, Writes, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
@@ -184,8 +184,8 @@ impl Store {
             // The record sorts before the guards; the invitation's own guard may be among them.
             .limit(i32::try_from(SIBLINGS_MAX + 2).unwrap_or(i32::MAX))
             .send()
-            .await
-            .map_err(|error| unavailable("Query", &error))?;
+            .in_time("Query")
+            .await?;
         let (mut record, mut guards) = (None, Vec::new());
         for item in page.items.unwrap_or_default() {
             let is_guard = item
@@ -219,8 +219,8 @@ impl Store {
                 .expression_attribute_values(":prefix", AttributeValue::S(PENDING.to_owned()))
                 .set_exclusive_start_key(start)
                 .send()
-                .await
-                .map_err(|error| unavailable("Query", &error))?;
+                .in_time("Query")
+                .await?;
             for item in page.items.unwrap_or_default() {
                 rows.push(parse(item)?);
             }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cursor::Position;
 use super::keys::{MEMBER, workspace_partition};
-use super::{Key, Store, Write, Writes, account, key_item, parse, unavailable};
+use super::{InTime, Key, Store, Write, Writes, account, key_item, parse};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
@@ -92,8 +92,8 @@ impl Store {
                 .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
-                .await
-                .map_err(|error| unavailable("Query", &error))?;
+                .in_time("Query")
+                .await?;
             for item in page.items.unwrap_or_default() {
                 members.push(parse(item)?);
             }

@@ -12,22 +12,25 @@ pub mod limit;
 pub mod member;
 pub mod notice;
 pub mod table;
+mod tries;
 pub mod usage;
 pub mod workspace;
 mod write;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use serde::de::DeserializeOwned;
 
+use crate::deadline::Deadline;
 use crate::error::Error;
+use tries::{InTime, TRIES_MAX, pause};
 
 pub use keys::Key;
+pub(crate) use tries::describe;
 pub use write::{Write, Writes};
 
 /// An item as the table holds it.
@@ -37,19 +40,21 @@ pub type Item = HashMap<String, AttributeValue>;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
+    /// As `client`, without retries of the SDK's own.
+    writer: Client,
     table: String,
 }
-
-/// Attempts at a batch whose keys were not all processed, and at a transaction that met another one.
-const ATTEMPTS_MAX: u32 = 8;
-/// How long a decision that others' writes keep making stale is tried again. It ends well before a function does.
-const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 impl Store {
     /// The table `table`, reached through `client`.
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        let once = client.config().to_builder().retry_config(RetryConfig::disabled());
+        Self {
+            writer: Client::from_conf(once.build()),
+            client,
+            table,
+        }
     }
 
     /// The client, for tools that look at the table.
@@ -76,12 +81,13 @@ impl Store {
         keys.dedup();
         let mut found = HashMap::with_capacity(keys.len());
         let mut wanted: Vec<Item> = keys.iter().map(key_item).collect();
-        for attempt in 0..ATTEMPTS_MAX {
+        let deadline = Deadline::current();
+        for attempt in 0..TRIES_MAX {
             if wanted.is_empty() {
                 return Ok(Items(found));
             }
             if attempt > 0 {
-                pause(attempt).await;
+                pause(attempt, deadline).await?;
             }
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(wanted))
@@ -93,8 +99,8 @@ impl Store {
                 .batch_get_item()
                 .request_items(&self.table, request)
                 .send()
-                .await
-                .map_err(|error| unavailable("BatchGetItem", &error))?;
+                .in_time("BatchGetItem")
+                .await?;
             for item in answer
                 .responses
                 .unwrap_or_default()
@@ -154,6 +160,7 @@ pub(crate) fn parse<T: DeserializeOwned>(mut item: Item) -> Result<T, Error> {
         table::INDEX_SK,
         table::TTL,
         ENTITY,
+        LAST_WRITE,
     ] {
         item.remove(own);
     }
@@ -162,6 +169,8 @@ pub(crate) fn parse<T: DeserializeOwned>(mut item: Item) -> Result<T, Error> {
 
 /// The attribute that says what an item is.
 pub const ENTITY: &str = "entity";
+/// The attribute by which an update of one item knows that it was applied before.
+const LAST_WRITE: &str = "last_write";
 
 fn key_item(key: &Key) -> Item {
     HashMap::from([
@@ -178,51 +187,18 @@ fn key_of(item: &Item) -> Option<Key> {
     })
 }
 
-/// Waits before another attempt: up to 20 ms, doubling to at most 320 ms, at random so that rivals part.
-async fn pause(attempt: u32) {
-    let most_ms = 20_u64 << attempt.min(4);
-    let [a, b] = crate::ids::random_bytes::<2>();
-    let wait_ms = u64::from(u16::from_be_bytes([a, b])) % most_ms + 1;
-    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-}
-
-/// Decides, and decides again from a fresh read for as long as the answer is [`Error::Stale`]: somebody changed what
-/// was read before the write came. The rule gives the good message, the condition the truth.
+/// Decides, and decides again from a fresh read for as long as the answer is [`Error::Stale`] and the request's deadline
+/// is not reached: somebody changed what was read before the write came. The rule gives the good message, the condition
+/// the truth.
 pub async fn settle<T, F: Future<Output = Result<T, Error>>>(mut decide: impl FnMut() -> F) -> Result<T, Error> {
-    let started = tokio::time::Instant::now();
+    let deadline = Deadline::current();
     let mut attempt = 0;
     loop {
         match decide().await {
-            Err(Error::Stale) if started.elapsed() < SETTLE_MAX => {}
+            Err(Error::Stale) => {}
             settled => return settled,
         }
         attempt += 1;
-        pause(attempt).await;
-    }
-}
-
-/// An SDK error for the log: its kind and code. The request, which may hold what must not be logged, is left out.
-pub(crate) fn describe<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
-    match error {
-        SdkError::ServiceError(service) => {
-            format!("service error {}", service.err().code().unwrap_or("without a code"))
-        }
-        SdkError::TimeoutError(_) => "time-out".to_owned(),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => "connection time-out".to_owned(),
-        SdkError::DispatchFailure(_) => "connection failed".to_owned(),
-        SdkError::ConstructionFailure(_) => "request could not be built".to_owned(),
-        SdkError::ResponseError(_) => "answer could not be read".to_owned(),
-        _ => "unknown error".to_owned(),
-    }
-}
-
-fn unavailable<E: ProvideErrorMetadata, R>(call: &str, error: &SdkError<E, R>) -> Error {
-    let described = format!("{call}: {}", describe(error));
-    match error {
-        SdkError::ConstructionFailure(_) => Error::Internal(described),
-        SdkError::ServiceError(service) if service.err().code() == Some("ValidationException") => Error::Internal(
-            format!("{described}: {}", service.err().message().unwrap_or("no message")),
-        ),
-        _ => Error::Unavailable(described),
+        pause(attempt, deadline).await?;
     }
 }

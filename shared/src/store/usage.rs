@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, SPLITS, USAGE_HOUR, USAGE_MONTH};
 use super::write::UpdateError;
-use super::{Item, Items, Key, Store, Write, Writes, table, unavailable};
+use super::{InTime, Item, Items, Key, Store, Write, Writes, table};
 use crate::auth::access::Tenant;
 use crate::clock::Time;
 use crate::error::Error;
@@ -351,7 +351,7 @@ impl Store {
                 .expression_attribute_names("#sk", table::SK)
                 .expression_attribute_values(":prefix", AttributeValue::S(prefix));
         }
-        let page = query.send().await.map_err(|error| unavailable("Query", &error))?;
+        let page = query.send().in_time("Query").await?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::limit::Slot;
-use super::{Key, Store, Write, Writes, account, keys, parse, table, unavailable};
+use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
@@ -204,8 +204,8 @@ impl Store {
                 .expression_attribute_values(":users_of", AttributeValue::S(keys::users_of(tenant.workspace_id())))
                 .set_exclusive_start_key(start)
                 .send()
-                .await
-                .map_err(|error| unavailable("Query", &error))?;
+                .in_time("Query")
+                .await?;
             for item in page.items.unwrap_or_default() {
                 let row: Row = parse(item)?;
                 sessions.extend(

@@ -2,12 +2,19 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    Update,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{ATTEMPTS_MAX, ENTITY, Item, Key, Store, key_item, parse, pause, table, unavailable};
+use super::tries::Tries;
+use super::{ENTITY, Item, Key, LAST_WRITE, Store, key_item, parse, table};
 use crate::clock::Time;
 use crate::error::Error;
 
@@ -107,6 +114,22 @@ impl Write {
             *expression = format!("SET {assignments}, {rest}");
         }
         self
+    }
+
+    /// Lets an update of one item leave `id` on it, so that a try whose answer was lost is known by it and not made again.
+    fn stamped(mut self, id: &str) -> Self {
+        if let Kind::Update(expression) = &mut self.kind {
+            let set = format!("SET #{LAST_WRITE} = :write_id");
+            *expression = match expression.strip_prefix("SET ") {
+                Some(rest) => format!("{set}, {rest}"),
+                None => format!("{set} {expression}"),
+            };
+        }
+        self.name_all(&format!("#{LAST_WRITE}"));
+        self.when(&format!(
+            "attribute_not_exists(#{LAST_WRITE}) OR #{LAST_WRITE} <> :write_id"
+        ))
+        .bind_raw(":write_id", AttributeValue::S(id.to_owned()))
     }
 
     /// Gives the value of a `:name`.
@@ -285,8 +308,12 @@ impl Writes {
 }
 
 impl Store {
-    /// Commits a transaction. [`Error::Stale`] when a condition did not hold; a meeting with another transaction is
-    /// tried again. The SDK's own retries carry one client request token, so a lost answer applies nothing twice.
+    /// Commits a transaction. [`Error::Stale`] when a condition did not hold.
+    ///
+    /// Every try carries one client request token, so that trying again tells what became of a try whose answer was
+    /// lost: was it applied, the table answers success and applies nothing twice, even when a condition would not hold
+    /// any more ("multiple identical calls have the same effect as one single call", for 10 minutes; API reference of
+    /// `TransactWriteItems`, `ClientRequestToken`). So a failed condition always means that none of the tries was applied.
     pub async fn commit(&self, writes: Writes) -> Result<(), Error> {
         match self.commit_or_failed(writes).await?.as_slice() {
             [] => Ok(()),
@@ -303,73 +330,76 @@ impl Store {
             .map(|write| write.into_transact_item(&self.table))
             .collect::<Result<Vec<_>, _>>()?;
         let token = uuid::Uuid::from_bytes(crate::ids::random_bytes()).to_string();
-        for attempt in 0..ATTEMPTS_MAX {
-            if attempt > 0 {
-                pause(attempt).await;
-            }
-            let sent = self
-                .client
+        let mut tries = Tries::of("TransactWriteItems");
+        loop {
+            let sending = self
+                .writer
                 .transact_write_items()
                 .set_transact_items(Some(items.clone()))
                 .client_request_token(&token)
-                .send()
-                .await;
-            let Err(error) = sent else { return Ok(Vec::new()) };
-            let Some(service) = error.as_service_error() else {
-                return Err(unavailable("TransactWriteItems", &error));
+                .send();
+            let Err(error) = tries.attempt(sending).await? else {
+                return Ok(Vec::new());
             };
-            if let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(cancelled) = service {
-                let codes: Vec<&str> = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or_default()).collect();
-                let failed: Vec<usize> = (0..codes.len()).filter(|place| codes[*place] == "ConditionalCheckFailed").collect();
+            if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+                let codes: Vec<&str> = cancelled
+                    .cancellation_reasons()
+                    .iter()
+                    .map(|reason| reason.code().unwrap_or_default())
+                    .collect();
+                let failed: Vec<usize> = (0..codes.len())
+                    .filter(|place| codes[*place] == "ConditionalCheckFailed")
+                    .collect();
                 if !failed.is_empty() {
                     return Ok(failed);
                 }
                 if codes.contains(&"ValidationError") || codes.contains(&"ItemCollectionSizeLimitExceeded") {
                     return Err(Error::Internal("TransactWriteItems: an item was not valid".to_owned()));
                 }
-            } else if service.code() != Some("TransactionInProgressException") {
-                return Err(unavailable("TransactWriteItems", &error));
             }
+            tries.again(&error).await?;
         }
-        Err(Error::Stale)
     }
 
-    /// Updates one item and answers it as it is then; [`Error::Stale`] with the item as it stood when a condition did
-    /// not hold.
+    /// Updates one item and answers it as it is then; [`UpdateError::Condition`] with the item as it stood when a
+    /// condition did not hold.
+    ///
+    /// The update leaves an id of its own on the item. A try that finds it there was applied before, its answer being
+    /// lost, and is not applied again. Only another update between the two tries hides it; so updates either say
+    /// in their condition what they were decided on, or come to the same when they are made twice.
     pub async fn update_one<T: DeserializeOwned>(&self, write: Write) -> Result<T, UpdateError> {
-        let Write { key, kind, fault, .. } = &write;
-        let Kind::Update(expression) = kind else {
+        let id = URL_SAFE_NO_PAD.encode(crate::ids::random_bytes::<12>());
+        let write = write.stamped(&id);
+        let Kind::Update(expression) = &write.kind else {
             return Err(Error::Internal("update_one takes an update".to_owned()).into());
         };
-        if let Some(fault) = fault {
+        if let Some(fault) = &write.fault {
             return Err(Error::Internal(format!("a value could not be written: {fault}")).into());
         }
-        let sent = self
-            .client
+        let update = self
+            .writer
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key_item(key)))
+            .set_key(Some(key_item(&write.key)))
             .update_expression(expression)
             .set_condition_expression(write.condition())
             .set_expression_attribute_names(write.names())
             .set_expression_attribute_values(write.values())
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(
-                aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld,
-            )
-            .send()
-            .await;
-        match sent {
-            Ok(answer) => Ok(parse(answer.attributes.unwrap_or_default())?),
-            Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                    failed,
-                )) => Err(UpdateError::Condition(failed.item.clone())),
-                Some(service) if service.code() == Some("TransactionConflictException") => {
-                    Err(UpdateError::Other(Error::Stale))
-                }
-                _ => Err(unavailable("UpdateItem", &error).into()),
-            },
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut tries = Tries::of("UpdateItem");
+        loop {
+            let error = match tries.attempt(update.clone().send()).await? {
+                Ok(answer) => return Ok(parse(answer.attributes.unwrap_or_default())?),
+                Err(error) => error,
+            };
+            if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
+                return match &failed.item {
+                    Some(item) if item.get(LAST_WRITE) == Some(&AttributeValue::S(id)) => Ok(parse(item.clone())?),
+                    item => Err(UpdateError::Condition(item.clone())),
+                };
+            }
+            tries.again(&error).await?;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use shared::app::{App, Needs};
 use shared::clock::Clock;
 use shared::config::Config;
+use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
@@ -80,6 +81,8 @@ pub struct World {
     pub calls: Calls,
     /// What DynamoDB calls suffer.
     pub faults: Faults,
+    /// How long a request may take.
+    pub time_to_answer: Duration,
     /// What answers requests.
     pub router: Router,
     people: AtomicU32,
@@ -127,6 +130,7 @@ impl World {
             mailbox,
             calls,
             faults,
+            time_to_answer: Duration::from_secs(9),
             people: AtomicU32::new(0),
             _mailbox_server: server,
         }
@@ -222,6 +226,7 @@ impl World {
             source_ip: Some(address),
             domain_name: Some("api.example.com".to_owned()),
         });
+        request.extensions_mut().insert(Deadline::after(self.time_to_answer));
         let function = template::route(request.method().as_str(), request.uri().path()).function;
         let answering = self.router.clone().oneshot(request);
         Answer::read(deployed::in_role(function, answering).await.unwrap()).await

@@ -122,6 +122,7 @@ pub fn examine(table: &Table) -> Findings {
     for ((pk, sk), item) in table {
         let at = format!("{pk} {sk}");
         check.rule = rule_of(item["entity"].as_str());
+        check.last_write(&at, item);
         match item["entity"].as_str() {
             Some("user") => check.user(&at, item),
             Some("email") => check.email(&at, item, pk),
@@ -180,6 +181,17 @@ impl Checker<'_> {
                 format!("{pk} {sk}: docs/table.md has no such item of entity {entity:?}")
             });
         }
+    }
+
+    /// The id of an item's last update of its own; other items are only written in transactions.
+    fn last_write(&mut self, at: &str, item: &Value) {
+        let alone = ["user", "workspace", "pending", "limit", "usage-run", "notice"];
+        let is_fit = match &item["last_write"] {
+            Value::Null => true,
+            Value::String(id) => id.len() == 16 && alone.contains(&text(item, "entity").as_str()),
+            _ => false,
+        };
+        self.expect(is_fit, || format!("{at}: last written by {}", item["last_write"]));
     }
 
     fn user(&mut self, at: &str, user: &Value) {
@@ -582,6 +594,12 @@ mod tests {
             let mut broken = table.clone();
             broken.get_mut(key).unwrap()[counter] = Value::from(7);
             assert!(!faults(&broken).is_empty(), "nobody counts {counter}");
+        }
+        for entity in ["invitation", "user"] {
+            let mut broken = table.clone();
+            let item = broken.values_mut().find(|item| item["entity"] == entity).unwrap();
+            item["last_write"] = Value::from("nobody");
+            assert!(!faults(&broken).is_empty(), "nobody sees who wrote the {entity}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod accounts;
 mod budget;
 mod deployment;
 mod events;
+mod faults;
 mod fuzz;
 mod hostile;
 mod house;

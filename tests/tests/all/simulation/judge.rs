@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::deeds::{Deed, Op, Outcome};
 use super::scene::{
-    Scene, all, invitation, is_owner, item, may_change, may_invite, may_remove, may_update, pending, place, text, user,
+    Scene, all, invitation, is_owner, may_change, may_invite, may_remove, may_update, pending, place, text, user,
     user_of_email, workspace,
 };
 use crate::invariants::Findings;
@@ -171,6 +171,7 @@ fn places_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             findings.expect("I12", made, || format!("nobody made the user {id} ({email})"));
         }
         let (was, is) = (place(scene.before, &id), place(scene.after, &id));
+        tokens_end_for_a_reason(scene, row, findings);
         if was == is {
             continue;
         }
@@ -209,6 +210,64 @@ fn places_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             _ => false,
         });
         findings.expect("I7", given, || format!("nobody made {id} {role} in {to}"));
+    }
+}
+
+/// An account's tokens end by its own logging out, and by removal and demotion.
+fn tokens_end_for_a_reason(scene: &Scene<'_>, row: &Value, findings: &mut Findings) {
+    let id = text(row, "id");
+    let Some(was) = user(scene.before, &id) else { return };
+    if was["epoch"] == row["epoch"] {
+        return;
+    }
+    let ended = scene.live().any(|deed| match &deed.op {
+        Op::LogOut { .. } => scene.actor(deed).as_deref() == Some(id.as_str()),
+        Op::ChangeRole { target, .. } | Op::Remove { target, .. } => *target == id,
+        _ => false,
+    });
+    findings.expect("I12", ended, || {
+        format!(
+            "nobody ended the tokens of {id}: their epoch rose from {} to {}",
+            was["epoch"], row["epoch"]
+        )
+    });
+}
+
+/// What a list shows is there. Only for deeds that nothing else was done beside.
+pub fn lists_tell_the_truth(scene: &Scene<'_>, findings: &mut Findings) {
+    let ([deed], []) = (scene.deeds, scene.carried) else { return };
+    let (Op::Look { path, .. }, true) = (&deed.op, deed.is_done()) else {
+        return;
+    };
+    let Some((home, _)) = scene.actor(deed).and_then(|actor| place(scene.after, &actor)) else {
+        return;
+    };
+    let shown = |list: &str, id: &str| -> Vec<String> {
+        let rows = deed.body[list].as_array().into_iter().flatten();
+        rows.map(|row| text(row, id)).collect()
+    };
+    let rows_of = |prefix: &str| -> Vec<&Value> {
+        let rows = scene.after.iter();
+        let rows = rows.filter(|((pk, sk), _)| *pk == format!("WS#{home}") && sk.starts_with(prefix));
+        rows.map(|(_, row)| row).collect()
+    };
+    match *path {
+        "/workspaces/members" => {
+            let there: Vec<String> = rows_of("MEMBER#").into_iter().map(|row| text(row, "id")).collect();
+            findings.expect("I2", shown("members", "id") == there, || {
+                format!("the list is {}, the rows are {there:?}", deed.text)
+            });
+        }
+        "/workspaces/invitations" => {
+            let now = deed.started.to_string();
+            let mut there = rows_of("PENDING#");
+            there.retain(|row| text(row, "expires_at") > now);
+            let there: Vec<String> = there.into_iter().rev().map(|row| text(row, "id")).collect();
+            findings.expect("I13", shown("invitations", "id") == there, || {
+                format!("the list is {}, the rows are {there:?}", deed.text)
+            });
+        }
+        _ => {}
     }
 }
 
@@ -396,58 +455,4 @@ pub fn refusals_change_nothing(scene: &Scene<'_>, findings: &mut Findings) {
     findings.expect("I12", rows(scene.before) == rows(scene.after), || {
         format!("it is refused, and changed something: {}", told(scene, deed))
     });
-}
-
-/// I8: what a day has is what was surely counted, and at most what may have been.
-pub fn usage_is_counted_once(scene: &Scene<'_>, findings: &mut Findings) {
-    use std::collections::BTreeMap;
-
-    use super::ledger::Taken;
-    let mut bounds: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
-    for record in &scene.ledger.records {
-        let day = (record.workspace.clone(), record.occurred_at.date());
-        let bound = bounds.entry(day).or_default();
-        let at = usize::from(record.kind != "location_event");
-        if record.taken == Taken::Surely {
-            bound[at] += record.count;
-        }
-        if record.taken != Taken::Never {
-            bound[2 + at] += record.count;
-        }
-    }
-    let mut counted: BTreeMap<(String, String), [u64; 2]> = BTreeMap::new();
-    for ((pk, sk), hour) in scene.after {
-        if hour["entity"] == "usage-hour" {
-            let workspace = pk.trim_start_matches("USAGE#").to_owned();
-            let day = sk.get(5..15).unwrap_or_default().to_owned();
-            let counts = counted.entry((workspace, day)).or_default();
-            counts[0] += hour["location_events"].as_u64().unwrap_or(0);
-            counts[1] += hour["action_deliveries"].as_u64().unwrap_or(0);
-        }
-    }
-    let days: std::collections::BTreeSet<_> = bounds.keys().chain(counted.keys()).cloned().collect();
-    for day in days {
-        // TTL may have taken the hours of days long past; their sums stay in the day.
-        let (workspace, date) = &day;
-        let month = date.get(..7).unwrap_or_default();
-        let rolled_up = item(
-            scene.after,
-            &format!("USAGE#{workspace}"),
-            &format!("MONTH#{month}#DAY#{date}"),
-        );
-        let [least_events, least_deliveries, most_events, most_deliveries] =
-            bounds.get(&day).copied().unwrap_or_default();
-        let [events, deliveries] = match counted.get(&day) {
-            Some(counts) => *counts,
-            None => ["location_events", "action_deliveries"]
-                .map(|name| rolled_up.and_then(|row| row[name].as_u64()).unwrap_or(0)),
-        };
-        let between = (least_events..=most_events).contains(&events)
-            && (least_deliveries..=most_deliveries).contains(&deliveries);
-        findings.expect("I8", between, || {
-            format!(
-                "{day:?}: {events} events of {least_events} to {most_events}, {deliveries} deliveries of {least_deliveries} to {most_deliveries}"
-            )
-        });
-    }
 }

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::deeds::{Deed, Op, Outcome, Someone, perform, person};
-use super::judge::{judge, refusals_change_nothing, usage_is_counted_once};
+use super::judge::{judge, lists_tell_the_truth, refusals_change_nothing};
 use super::ledger::{Ledger, Life, Taken};
 use super::logs::Logs;
 use super::oracle::expected;
@@ -19,6 +19,7 @@ use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
+use super::usage::usage_is_counted_once;
 use crate::faulty::{Faults, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
@@ -35,61 +36,30 @@ pub struct Weather {
     pub percent: u32,
 }
 
-struct Simulation<'w> {
-    world: &'w World,
-    random: StdRng,
-    people: Vec<Someone>,
-    emails: Vec<String>,
-    ledger: Ledger,
-    table: Table,
+pub struct Simulation<'w> {
+    pub world: &'w World,
+    pub random: StdRng,
+    pub people: Vec<Someone>,
+    pub emails: Vec<String>,
+    pub ledger: Ledger,
+    pub table: Table,
     /// The deeds of the last batch whose end nobody knows.
-    carried: Vec<Deed>,
+    pub carried: Vec<Deed>,
     /// Mails that were read.
-    read: BTreeSet<String>,
+    pub read: BTreeSet<String>,
     /// Invitations that were mailed.
-    mailed: Vec<String>,
-    logs: Logs,
-    weather: Weather,
-    tally: Tally,
+    pub mailed: Vec<String>,
+    pub logs: Logs,
+    pub weather: Weather,
+    pub tally: Tally,
     /// The last deeds, to be told when something is found.
-    story: Vec<String>,
+    pub story: Vec<String>,
 }
 
 /// Lives one seed.
 pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
     let world = World::faulty(Faults::seeded(seed, weather.percent)).await;
-    let mut random = StdRng::seed_from_u64(seed);
-    let people: Vec<Someone> = (0..random.random_range(8..=12_u8))
-        .map(|number| Someone {
-            email: format!("p{number}.{seed}@example.com"),
-            password: format!("passphrase of {number} in {seed}"),
-            address: IpAddr::from([10, 7, 0, number]),
-        })
-        .collect();
-    let emails: Vec<String> = people.iter().map(|someone| someone.email.clone()).collect();
-    let mut ledger = Ledger {
-        copies_excused: weather.percent > 0,
-        ..Ledger::default()
-    };
-    ledger.secrets.extend(people.iter().map(|someone| someone.password.clone()));
-    let mut simulation = Simulation {
-        table: invariants::read(&world).await,
-        world: &world,
-        random,
-        people,
-        emails,
-        ledger,
-        carried: Vec::new(),
-        read: BTreeSet::new(),
-        mailed: Vec::new(),
-        logs,
-        weather,
-        tally: Tally {
-            seeds: 1,
-            ..Tally::default()
-        },
-        story: Vec::new(),
-    };
+    let mut simulation = Simulation::new(&world, seed, weather, logs).await;
     simulation.run().await;
     let mut tally = simulation.tally;
     for (name, count) in world.faults.injected() {
@@ -99,12 +69,53 @@ pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
         tally.story = simulation.story;
     }
     let client = world.app.store.client();
-    let _ = client.delete_table().table_name(world.app.store.table()).send().await;
+    client
+        .delete_table()
+        .table_name(world.app.store.table())
+        .send()
+        .await
+        .unwrap();
     tally
 }
 
-impl Simulation<'_> {
-    async fn run(&mut self) {
+impl<'w> Simulation<'w> {
+    /// The people of a seed, before anything happened.
+    pub async fn new(world: &'w World, seed: u64, weather: Weather, logs: Logs) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let people: Vec<Someone> = (0..random.random_range(8..=12_u8))
+            .map(|number| Someone {
+                email: format!("p{number}.{seed}@example.com"),
+                password: format!("passphrase of {number} in {seed}"),
+                address: IpAddr::from([10, 7, 0, number]),
+            })
+            .collect();
+        let mut ledger = Ledger {
+            copies_excused: weather.percent > 0,
+            ..Ledger::default()
+        };
+        ledger.secrets.extend(people.iter().map(|someone| someone.password.clone()));
+        Self {
+            table: invariants::read(world).await,
+            world,
+            random,
+            emails: people.iter().map(|someone| someone.email.clone()).collect(),
+            people,
+            ledger,
+            carried: Vec::new(),
+            read: BTreeSet::new(),
+            mailed: Vec::new(),
+            logs,
+            weather,
+            tally: Tally {
+                seeds: 1,
+                ..Tally::default()
+            },
+            story: Vec::new(),
+        }
+    }
+
+    /// Some found workspaces and ask others in, who come.
+    pub async fn begin(&mut self) {
         let founders = self.random.random_range(2..=4);
         let ops: Vec<Op> = (0..founders).map(|who| self.planner().register(who)).collect();
         self.batch(ops).await;
@@ -114,6 +125,10 @@ impl Simulation<'_> {
         self.batch(ops).await;
         let ops = self.planner().arrivals(founders);
         self.batch(ops).await;
+    }
+
+    async fn run(&mut self) {
+        self.begin().await;
         for _ in 0..BATCHES {
             if !self.tally.findings.faults.is_empty() {
                 return;
@@ -186,7 +201,7 @@ impl Simulation<'_> {
     }
 
     /// Does `ops` at once, and judges what came of it.
-    async fn batch(&mut self, ops: Vec<Op>) {
+    pub async fn batch(&mut self, ops: Vec<Op>) {
         let doing = ops
             .into_iter()
             .map(|op| perform(self.world, &self.people, &self.ledger, op));
@@ -207,7 +222,7 @@ impl Simulation<'_> {
         spared(self.probe()).await;
     }
 
-    fn judge(&mut self, deeds: &[Deed], after: &Table) {
+    pub fn judge(&mut self, deeds: &[Deed], after: &Table) {
         let findings = &mut self.tally.findings;
         let table = invariants::examine(after);
         for (rule, count) in table.checks {
@@ -242,6 +257,7 @@ impl Simulation<'_> {
         }
         judge(&scene, findings);
         refusals_change_nothing(&scene, findings);
+        lists_tell_the_truth(&scene, findings);
         let lessons = learn(&scene);
         settle(&mut self.ledger, lessons, deeds, (&self.table, after), &self.emails);
         let new = self.new_mails();
@@ -274,7 +290,7 @@ impl Simulation<'_> {
     }
 
     /// I6: tokens that have ended are tried, and refused. Where nobody could say, the answer decides.
-    async fn probe(&mut self) {
+    pub async fn probe(&mut self) {
         let now = self.world.clock.now();
         let usable = |at: &usize| self.ledger.tokens[*at].access_in_time(now) == Some(true);
         let of = |life: Life| {

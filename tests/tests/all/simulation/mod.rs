@@ -4,6 +4,7 @@
 //! `SIMULATION_SEED=7 SIMULATION_FAULTS=20 cargo test -p tests --test all simulation` replays one seed;
 //! `SIMULATION_SEEDS=1000` runs more of them, `SIMULATION_FROM=5000` others.
 
+mod broken;
 mod deeds;
 mod judge;
 mod ledger;
@@ -14,6 +15,7 @@ mod plan;
 mod scene;
 mod settle;
 mod tally;
+mod usage;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

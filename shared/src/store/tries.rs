@@ -1,0 +1,205 @@
+//! How calls to the table are tried, and for how long: until the deadline of the request they are made for.
+//!
+//! Reads are tried again by the SDK. Writes are not: behind its retries nobody would see that a try may have been applied
+//! although the last one was refused. So each try of a write is weighed here, and one whose outcome is unknown is
+//! repeated, under the same token or id, until the outcome is known.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::deadline::Deadline;
+use crate::error::Error;
+
+/// Tries of a batch whose keys were not all processed, and of a write that the table refuses for the moment.
+pub(super) const TRIES_MAX: u32 = 8;
+
+/// What a failed try of a write says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weighed {
+    /// It was not applied: it met another write.
+    Conflict,
+    /// It was not applied: the table is busy.
+    Busy,
+    /// It may have been applied: no answer came, or one that says nothing.
+    Unknown,
+    /// It was not applied, and no other try will be.
+    Hopeless,
+}
+
+impl Weighed {
+    /// Weighs what the SDK says.
+    pub(super) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
+        match error {
+            SdkError::ConstructionFailure(_) => Self::Hopeless,
+            SdkError::ServiceError(service) => Self::of_answer(service.raw().status().as_u16(), service.err().code()),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_answer(status: u16, code: Option<&str>) -> Self {
+        match code {
+            Some("TransactionConflictException" | "TransactionCanceledException") => Self::Conflict,
+            Some(
+                "TransactionInProgressException"
+                | "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "Throttling"
+                | "RequestLimitExceeded"
+                | "LimitExceededException",
+            ) => Self::Busy,
+            _ if (400..500).contains(&status) => Self::Hopeless,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The tries of one write.
+#[derive(Debug)]
+pub(super) struct Tries {
+    call: &'static str,
+    deadline: Deadline,
+    failed: u32,
+    may_be_applied: bool,
+}
+
+impl Tries {
+    /// No try yet.
+    pub(super) fn of(call: &'static str) -> Self {
+        Self {
+            call,
+            deadline: Deadline::current(),
+            failed: 0,
+            may_be_applied: false,
+        }
+    }
+
+    /// Makes a try; what it came to, unless time runs out meanwhile.
+    pub(super) fn attempt<T>(&self, sending: impl Future<Output = T>) -> impl Future<Output = Result<T, Error>> {
+        let (call, deadline) = (self.call, self.deadline);
+        // On the heap: the SDK's futures are large, and callers' would grow with them.
+        let sending = Box::pin(sending);
+        async move { deadline.bound(sending).await.ok_or_else(|| out_of_time(call)) }
+    }
+
+    /// Waits before the next try, if there is to be one. A write that was refused each time is given up after
+    /// [`TRIES_MAX`]; one that may have been applied is tried for as long as there is time, as only that tells.
+    pub(super) async fn again<E: ProvideErrorMetadata>(
+        &mut self,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Result<(), Error> {
+        let weighed = Weighed::of(error);
+        self.failed += 1;
+        self.may_be_applied |= weighed == Weighed::Unknown;
+        let given_up = self.failed >= TRIES_MAX && !self.may_be_applied;
+        match weighed {
+            Weighed::Hopeless => Err(unavailable(self.call, error)),
+            // Somebody else is faster again and again: decide anew on what they made of it.
+            Weighed::Conflict if given_up => Err(Error::Stale),
+            Weighed::Busy if given_up => Err(unavailable(self.call, error)),
+            Weighed::Conflict | Weighed::Busy | Weighed::Unknown => pause(self.failed, self.deadline)
+                .await
+                .map_err(|_| unavailable(self.call, error)),
+        }
+    }
+}
+
+/// Waits before another try: up to 20 ms, doubling to at most 320 ms, at random so that rivals part. Fails when the
+/// deadline comes first.
+pub(super) async fn pause(tries: u32, deadline: Deadline) -> Result<(), Error> {
+    let most_ms = 20_u64 << tries.min(4);
+    let [a, b] = crate::ids::random_bytes::<2>();
+    let wait = Duration::from_millis(u64::from(u16::from_be_bytes([a, b])) % most_ms + 1);
+    if deadline.left() <= wait {
+        return Err(out_of_time("another try"));
+    }
+    tokio::time::sleep(wait).await;
+    Ok(())
+}
+
+/// A read, sent: its answer, within the deadline of the request it is made for.
+pub(super) trait InTime<T> {
+    /// What `call` answers; [`Error::Unavailable`] when it does not in time.
+    fn in_time(self, call: &'static str) -> impl Future<Output = Result<T, Error>>;
+}
+
+impl<T, E, R, F> InTime<T> for F
+where
+    E: ProvideErrorMetadata,
+    R: Debug,
+    F: Future<Output = Result<T, SdkError<E, R>>>,
+{
+    fn in_time(self, call: &'static str) -> impl Future<Output = Result<T, Error>> {
+        // On the heap, as the tries of writes are.
+        let sending = Box::pin(self);
+        async move {
+            let answered = Deadline::current().bound(sending).await;
+            answered
+                .ok_or_else(|| out_of_time(call))?
+                .map_err(|error| unavailable(call, &error))
+        }
+    }
+}
+
+fn out_of_time(call: &str) -> Error {
+    Error::Unavailable(format!("{call}: out of time"))
+}
+
+/// An SDK error for the log: its kind and code. The request, which may hold what must not be logged, is left out.
+pub(crate) fn describe<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+    match error {
+        SdkError::ServiceError(service) => {
+            format!("service error {}", service.err().code().unwrap_or("without a code"))
+        }
+        SdkError::TimeoutError(_) => "time-out".to_owned(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "connection time-out".to_owned(),
+        SdkError::DispatchFailure(_) => "connection failed".to_owned(),
+        SdkError::ConstructionFailure(_) => "request could not be built".to_owned(),
+        SdkError::ResponseError(_) => "answer could not be read".to_owned(),
+        _ => "unknown error".to_owned(),
+    }
+}
+
+/// What a call that did not succeed is to a request: the service's fault, or this program's.
+pub(super) fn unavailable<E: ProvideErrorMetadata, R>(call: &str, error: &SdkError<E, R>) -> Error {
+    let described = format!("{call}: {}", describe(error));
+    match error {
+        SdkError::ConstructionFailure(_) => Error::Internal(described),
+        SdkError::ServiceError(service) => match service.err().code() {
+            // The token was made for this transaction alone, so that this program broke its promise.
+            Some("IdempotentParameterMismatchException") => Error::Internal(described),
+            Some("ValidationException") => Error::Internal(format!(
+                "{described}: {}",
+                service.err().message().unwrap_or("no message")
+            )),
+            _ => Error::Unavailable(described),
+        },
+        _ => Error::Unavailable(described),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_whether_a_write_may_have_been_applied() {
+        for (status, code, weighed) in [
+            (400, Some("TransactionConflictException"), Weighed::Conflict),
+            (400, Some("TransactionCanceledException"), Weighed::Conflict),
+            (400, Some("TransactionInProgressException"), Weighed::Busy),
+            (400, Some("ThrottlingException"), Weighed::Busy),
+            (400, Some("ValidationException"), Weighed::Hopeless),
+            (400, Some("IdempotentParameterMismatchException"), Weighed::Hopeless),
+            (400, Some("ResourceNotFoundException"), Weighed::Hopeless),
+            (500, Some("InternalServerError"), Weighed::Unknown),
+            (503, None, Weighed::Unknown),
+            (200, None, Weighed::Unknown),
+        ] {
+            assert_eq!(Weighed::of_answer(status, code), weighed, "{status} {code:?}");
+        }
+    }
+}
