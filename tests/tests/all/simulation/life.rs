@@ -19,7 +19,7 @@ use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
-use super::usage::usage_is_counted_once;
+use super::usage::{good_records_are_taken, usage_is_counted_once};
 use crate::faulty::{Faults, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
@@ -244,7 +244,12 @@ impl<'w> Simulation<'w> {
                 findings.expect("I12", deed.outcome() != Outcome::Unknown, || {
                     format!("without a fault: {} {}", deed.told(&self.ledger), deed.text)
                 });
+                good_records_are_taken(&scene, deed, findings);
             }
+        }
+        for deed in deeds.iter().filter(|deed| deed.op.who(&self.ledger).is_some()) {
+            let is_fit = deed.status < 500 || deed.code == "SERVICE_UNAVAILABLE";
+            findings.expect("contract", is_fit, || deed.told(&self.ledger));
         }
         if let ([deed], true) = (deeds, self.carried.is_empty())
             && deed.outcome() != Outcome::Unknown

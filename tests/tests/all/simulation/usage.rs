@@ -2,9 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ledger::Taken;
-use super::scene::{Scene, item};
+use super::deeds::{Deed, Op};
+use super::ledger::{Taken, seconds};
+use super::scene::{Scene, item, workspace};
 use crate::invariants::Findings;
+
+/// How old a record may be.
+const LATE_S: u64 = 35 * 24 * 3600;
+
+/// I8: without faults only records of no workspace, and of long ago, are not taken.
+pub fn good_records_are_taken(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
+    let (Op::Deliver { records }, true) = (&deed.op, deed.is_done()) else {
+        return;
+    };
+    for place in crate::meter::failures(&deed.body) {
+        let record = &scene.ledger.records[records[place]];
+        let tables = [scene.before, scene.after];
+        let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());
+        let is_late = deed.ended.since(record.occurred_at) > seconds(LATE_S);
+        findings.expect("I8", is_late || !is_known, || format!("it is not taken: {record:?}"));
+    }
+}
 
 /// I8: what a day has is what was surely counted, and at most what may have been.
 pub fn usage_is_counted_once(scene: &Scene<'_>, findings: &mut Findings) {
