@@ -137,6 +137,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_transaction_sent_again_under_its_token_is_a_success_and_applied_once() {
+        let engine = Engine::start(&Storage::Memory).await.unwrap();
+        let client = with_table(&engine).await;
+        let send = |key: &'static str, token: &'static str| {
+            let write = client.transact_write_items().transact_items(create(key));
+            write.client_request_token(token).send()
+        };
+        send("a", "first").await.unwrap();
+        send("a", "first").await.unwrap();
+        let other = send("a", "second").await.unwrap_err().into_service_error();
+        assert!(other.is_transaction_canceled_exception(), "{other}");
+        let changed = send("b", "first").await.unwrap_err().into_service_error();
+        assert!(changed.is_idempotent_parameter_mismatch_exception(), "{changed}");
+        engine.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_transaction_is_all_or_nothing_and_names_the_item_that_refused() {
         let engine = Engine::start(&Storage::Memory).await.unwrap();
         let client = with_table(&engine).await;

@@ -12,6 +12,8 @@ pub const SPARE: Duration = Duration::from_secs(1);
 /// How long past the deadline whoever noticed it may take to say so.
 pub const GRACE: Duration = Duration::from_millis(500);
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 tokio::task_local! {
     static CURRENT: Deadline;
 }
@@ -21,10 +23,10 @@ tokio::task_local! {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The moment `left` from now.
+    /// The moment `left` from now, at most a day: no call lasts longer.
     #[must_use]
     pub fn after(left: Duration) -> Self {
-        Self(Instant::now() + left)
+        Self(Instant::now() + left.min(DAY))
     }
 
     /// The deadline of the request or call under way, at most [`REQUEST_MAX`] from now.
@@ -87,5 +89,6 @@ mod tests {
         assert_eq!(deadline.left(), Duration::ZERO);
         assert!(deadline.with_grace(GRACE).left() > Duration::ZERO);
         assert_eq!(deadline.sparing(SPARE).left(), Duration::ZERO);
+        assert!(Deadline::after(Duration::MAX).left() <= DAY);
     }
 }

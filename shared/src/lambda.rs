@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,6 +24,9 @@ use crate::deadline::{Deadline, SPARE};
 use crate::error::Error;
 use crate::event;
 use crate::http::gateway::Gateway;
+
+/// How long warming up may take: Lambda gives a cold start 10 s.
+const WARM_MAX: Duration = Duration::from_secs(4);
 
 /// What a function's `main` ends with. Why it ended is in the log, as one line.
 pub type Ended = ExitCode;
@@ -88,7 +92,7 @@ async fn cold_start(needs: Needs) -> Option<App> {
         .await
         .inspect_err(|error| tracing::error!(%error, "cold start ended"))
         .ok()?;
-    if let Err(error) = app.warm().await {
+    if let Err(error) = Deadline::after(WARM_MAX).scope(app.warm()).await {
         tracing::warn!(%error, "warm-up failed; the first request tries again");
     }
     Some(app)
@@ -166,6 +170,28 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_what_lambda_gives_it_but_a_second() {
+        let left = |request: Request| async move {
+            let left = request.extensions().get::<Deadline>().map(|deadline| deadline.left());
+            left.map_or_else(|| "nobody says".to_owned(), |left| left.as_millis().to_string())
+        };
+        let answer = async |deadline: u64| {
+            let mut context = Context::default();
+            context.deadline = deadline;
+            let event = lambda_http::Request::default().with_lambda_context(context);
+            let router = Router::new().fallback(left);
+            let response = tower::ServiceExt::oneshot(service(router), event).await.unwrap();
+            let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        assert_eq!(answer(0).await, "nobody says");
+        let now = u64::try_from(Clock::system().now().as_millis()).unwrap();
+        assert_eq!(answer(now - 1).await, "0");
+        let left: u64 = answer(now + 10_000).await.parse().unwrap();
+        assert!((5_000..=9_000).contains(&left), "{left}");
     }
 
     #[test]
