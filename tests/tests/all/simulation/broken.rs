@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::deeds::{Deed, Op};
-use super::judge::{judge, lists_tell_the_truth, refusals_change_nothing};
+use super::judge::judge;
 use super::ledger::{INVITE, Life, Record, Taken};
 use super::life::{Simulation, Weather};
 use super::logs::Logs;
 use super::oracle::expected;
 use super::scene::{Scene, all, text};
 use super::settle::read_mails;
+use super::told::{lists_tell_the_truth, refusals_change_nothing};
 use super::usage::usage_is_counted_once;
 use crate::harness::World;
 use crate::invariants::{Findings, Table};
@@ -104,7 +105,14 @@ async fn what_changes_without_a_reason_is_found() {
     });
     breaks("I7", &found(&at, &risen, &[]));
     breaks("I3", &found(&at, &set("invitation", "role", json!("owner")), &[]));
-    breaks("I12", &found(&at, &set("pending", "expires_at", json!("2999-01-01T00:00:00.000Z")), &[]));
+    breaks(
+        "I12",
+        &found(
+            &at,
+            &set("pending", "expires_at", json!("2999-01-01T00:00:00.000Z")),
+            &[],
+        ),
+    );
     let revived = changed(&at.table, "invitation", |row| {
         let ended = !row["end"].is_null();
         row["end"] = Value::Null;
@@ -145,7 +153,10 @@ async fn what_people_are_wrongly_told_is_found() {
         at.ledger.tokens.iter().position(|held| held.who == who).unwrap()
     };
     let (owner, owner_email) = rank(&at, "owner").unwrap();
-    let (low, low_email) = ["member", "field_worker"].iter().find_map(|role| rank(&at, role)).unwrap();
+    let (low, low_email) = ["member", "field_worker"]
+        .iter()
+        .find_map(|role| rank(&at, role))
+        .unwrap();
     let (by_owner, by_low) = (token_of(&at, &owner_email), token_of(&at, &low_email));
     let open = all(&table, "invitation").find(|row| row["end"].is_null()).unwrap();
     let open = text(open, "id");
@@ -154,8 +165,14 @@ async fn what_people_are_wrongly_told_is_found() {
         invitation: open.clone(),
     };
     // Acknowledged, and not so; by somebody who may not.
-    breaks("I3", &found(&at, &table, &[said(&at, cancel(by_owner), 200, "", json!({}))]));
-    breaks("I7", &found(&at, &table, &[said(&at, cancel(by_low), 200, "", json!({}))]));
+    breaks(
+        "I3",
+        &found(&at, &table, &[said(&at, cancel(by_owner), 200, "", json!({}))]),
+    );
+    breaks(
+        "I7",
+        &found(&at, &table, &[said(&at, cancel(by_low), 200, "", json!({}))]),
+    );
     let rise = Op::ChangeRole {
         token: by_low,
         target: low.clone(),
@@ -180,12 +197,21 @@ async fn what_people_are_wrongly_told_is_found() {
     // What is another's, and what is secret.
     let look = |path| Op::Look { token: by_owner, path };
     let stranger = json!({"name": "Company zq00000000qz"});
-    breaks("I5", &found(&at, &table, &[said(&at, look("/workspaces/"), 200, "", stranger)]));
+    breaks(
+        "I5",
+        &found(&at, &table, &[said(&at, look("/workspaces/"), 200, "", stranger)]),
+    );
     let secret = json!({"name": at.ledger.secrets[0]});
-    breaks("I15", &found(&at, &table, &[said(&at, look("/workspaces/"), 200, "", secret)]));
+    breaks(
+        "I15",
+        &found(&at, &table, &[said(&at, look("/workspaces/"), 200, "", secret)]),
+    );
     // Lists that leave something out.
     let nobody = json!({"members": []});
-    breaks("I2", &found(&at, &table, &[said(&at, look("/workspaces/members"), 200, "", nobody)]));
+    breaks(
+        "I2",
+        &found(&at, &table, &[said(&at, look("/workspaces/members"), 200, "", nobody)]),
+    );
     let deed = said(&at, look("/workspaces/members"), 404, "WORKSPACE_NOT_FOUND", json!({}));
     let deeds = [deed];
     assert_eq!(expected(&scene(&at, &table, &deeds), &deeds[0]), Some(vec![(200, "")]));
@@ -200,7 +226,10 @@ async fn what_people_are_wrongly_told_is_found() {
         password: None,
     };
     at.ledger.end_link(&open, "a test says so");
-    breaks("I3", &found(&at, &table, &[said(&at, accept.clone(), 200, "", json!({}))]));
+    breaks(
+        "I3",
+        &found(&at, &table, &[said(&at, accept.clone(), 200, "", json!({}))]),
+    );
     world.pass(8 * 24 * 3600);
     breaks("I13", &found(&at, &table, &[said(&at, accept, 200, "", json!({}))]));
 }
@@ -209,7 +238,10 @@ async fn what_people_are_wrongly_told_is_found() {
 async fn rights_that_outlive_their_end_are_found() {
     let world = World::new().await;
     let mut at = begun(&world).await;
-    at.ledger.tokens.iter_mut().for_each(|held| assert_eq!(held.life, Life::Alive));
+    at.ledger
+        .tokens
+        .iter_mut()
+        .for_each(|held| assert_eq!(held.life, Life::Alive));
     at.ledger.tokens[0].end("a test says so");
     at.probe().await;
     breaks("I6", &at.tally.findings.faults);
@@ -221,7 +253,9 @@ async fn an_answer_that_the_contract_does_not_have_is_found() {
     let mut at = begun(&world).await;
     // The ledger believes in a password that is none.
     let email = at.emails[0].clone();
-    at.ledger.passwords.insert(email, ["not the password".to_owned()].into());
+    at.ledger
+        .passwords
+        .insert(email, ["not the password".to_owned()].into());
     let password = "not the password".to_owned();
     at.batch(vec![Op::LogIn { who: 0, password }]).await;
     breaks("contract", &at.tally.findings.faults);
@@ -243,11 +277,20 @@ async fn mails_that_must_not_be_are_found() {
     let world = World::new().await;
     let mut at = begun(&world).await;
     let mails = world.mailbox.mails();
-    let mail = mails.iter().find(|mail| mail.to == "guest@example.com").unwrap().clone();
+    let mail = mails
+        .iter()
+        .find(|mail| mail.to == "guest@example.com")
+        .unwrap()
+        .clone();
     let id = mail.tags["invitation"].clone();
     let read = |at: &mut Simulation<'_>, table: &Table, mail: &local::mailbox::Mail| {
         let mut findings = Findings::default();
-        read_mails(&mut at.ledger, std::slice::from_ref(mail), (table, table), &mut findings);
+        read_mails(
+            &mut at.ledger,
+            std::slice::from_ref(mail),
+            (table, table),
+            &mut findings,
+        );
         findings.faults
     };
     let table = at.table.clone();

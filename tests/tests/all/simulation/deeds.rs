@@ -236,7 +236,11 @@ impl Deed {
             } => format!(
                 "accept {invitation} with {} and {}",
                 if bearer.is_some() { "a bearer token" } else { "no token" },
-                if password.is_some() { "a password" } else { "no password" }
+                if password.is_some() {
+                    "a password"
+                } else {
+                    "no password"
+                }
             ),
             Op::Decline { invitation, .. } => format!("decline {invitation}"),
             Op::Preview { invitation, .. } => format!("preview {invitation}"),
@@ -289,13 +293,7 @@ pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op)
 }
 
 /// The person with these tokens, or without any.
-pub fn person<'w>(
-    world: &'w World,
-    people: &[Someone],
-    ledger: &Ledger,
-    who: Who,
-    token: Option<Token>,
-) -> Person<'w> {
+pub fn person<'w>(world: &'w World, people: &[Someone], ledger: &Ledger, who: Who, token: Option<Token>) -> Person<'w> {
     let someone = &people[who];
     let held = token.map(|token| &ledger.tokens[token]);
     Person {
@@ -378,19 +376,21 @@ async fn trigger(world: &World, ledger: &Ledger, op: &Op) -> Result<Value, Event
         }
         Op::RetryMails => {
             let call = event::call(mail_retry::handle, app, b"{}", Deadline::after(a_minute));
-            in_role("mail-retry", call).await.map(parsed)
+            in_role("mail-retry", call).await.map(|answer| parsed(&answer))
         }
         Op::Tell { kind, invitation } => {
             let event = mail_event(kind, invitation).to_string();
             let call = event::call(mail_events::handle, app, event.as_bytes(), Deadline::after(a_minute));
-            in_role("mail-events", Box::pin(call)).await.map(parsed)
+            in_role("mail-events", Box::pin(call))
+                .await
+                .map(|answer| parsed(&answer))
         }
         _ => unreachable!("a request is no trigger"),
     }
 }
 
-fn parsed(answer: Vec<u8>) -> Value {
-    serde_json::from_slice(&answer).unwrap()
+fn parsed(answer: &[u8]) -> Value {
+    serde_json::from_slice(answer).unwrap()
 }
 
 /// An event of SES about the mail of an invitation.

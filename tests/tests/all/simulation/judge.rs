@@ -3,11 +3,12 @@
 
 use serde_json::Value;
 
-use super::deeds::{Deed, Op, Outcome};
+use super::deeds::{Deed, Op};
 use super::scene::{
     Scene, all, invitation, is_owner, may_change, may_invite, may_remove, may_update, pending, place, text, user,
     user_of_email, workspace,
 };
+use super::told::{marks_stay_at_home, nothing_secret_is_told};
 use crate::invariants::Findings;
 
 /// Judges a batch.
@@ -38,17 +39,19 @@ fn is_permitted(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
         workspaces.any(|workspace| scene.permitted(deed, &workspace, permits))
     };
     let about = |id: &str, permits: &dyn Fn(&str, &str) -> bool| {
-        let row = [scene.before, scene.after].into_iter().find_map(|table| invitation(table, id));
+        let row = [scene.before, scene.after]
+            .into_iter()
+            .find_map(|table| invitation(table, id));
         row.is_some_and(|row| {
             let role = text(row, "role");
             scene.permitted(deed, &text(row, "workspace_id"), |actor| permits(actor, &role))
         })
     };
     let holds = match &deed.op {
-        Op::Rename { .. } => anywhere(&may_update),
         Op::RevokeAll { .. } | Op::Dissolve { .. } => anywhere(&is_owner),
         Op::Invite { role, .. } => anywhere(&|actor| may_invite(actor, role)),
-        Op::Look {
+        Op::Rename { .. }
+        | Op::Look {
             path: "/workspaces/invitations",
             ..
         } => anywhere(&may_update),
@@ -56,9 +59,9 @@ fn is_permitted(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
         Op::Resend { invitation, .. } | Op::Cancel { invitation, .. } | Op::Extend { invitation, .. } => {
             about(invitation, &may_invite)
         }
-        Op::ChangeRole { target, role, .. } => is_change_permitted(scene, deed, target, &|actor, from| {
-            may_change(actor, from, role)
-        }),
+        Op::ChangeRole { target, role, .. } => {
+            is_change_permitted(scene, deed, target, &|actor, from| may_change(actor, from, role))
+        }
         Op::Remove { target, .. } => is_change_permitted(scene, deed, target, &may_remove),
         _ => return,
     };
@@ -122,9 +125,7 @@ fn is_there(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
             let seated = place(after, &by).is_some_and(|(workspace, _)| row["workspace_id"] == workspace.as_str());
             ("I3", deed.body["user"]["id"] == by.as_str() && seated)
         }
-        Op::ChangeRole { target, role, .. } => {
-            ("I7", place(after, target).is_some_and(|(_, now)| now == *role))
-        }
+        Op::ChangeRole { target, role, .. } => ("I7", place(after, target).is_some_and(|(_, now)| now == *role)),
         Op::Remove { target, .. } => ("I6", place(after, target).is_none()),
         _ => return,
     };
@@ -142,7 +143,9 @@ fn is_no_dead_link(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
     // Who accepted may repeat it for ten minutes.
     let before = invitation(scene.before, id).cloned().unwrap_or_default();
     let by = text(&before["end"], "accepted_by");
-    let at = before["end"]["at"].as_str().and_then(|at| at.parse::<shared::clock::Time>().ok());
+    let at = before["end"]["at"]
+        .as_str()
+        .and_then(|at| at.parse::<shared::clock::Time>().ok());
     let repeats = deed.body["user"]["id"] == by.as_str()
         && at.is_some_and(|at| deed.started.since(at) < std::time::Duration::from_secs(600));
     findings.expect("I3", ended.is_none() || repeats, || {
@@ -178,15 +181,15 @@ fn places_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
         let same_workspace = matches!((&was, &is), (Some((a, _)), Some((b, _))) if a == b);
         if let Some((from, role)) = was.as_ref().filter(|_| !same_workspace) {
             let left = scene.live().any(|deed| match &deed.op {
-                Op::Remove { target, .. } => {
-                    *target == id && is_change_permitted(scene, deed, target, &may_remove)
-                }
+                Op::Remove { target, .. } => *target == id && is_change_permitted(scene, deed, target, &may_remove),
                 Op::Dissolve { .. } => {
                     scene.actor(deed).as_deref() == Some(id.as_str()) && scene.permitted(deed, from, is_owner)
                 }
                 _ => false,
             });
-            findings.expect("I7", left, || format!("nobody took {id} from {from}, where they were {role}"));
+            findings.expect("I7", left, || {
+                format!("nobody took {id} from {from}, where they were {role}")
+            });
         }
         let Some((to, role)) = &is else { continue };
         let joined = scene.live().any(|deed| match &deed.op {
@@ -195,7 +198,9 @@ fn places_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             Op::Found { .. } | Op::Register { .. } => scene.actor(deed).as_deref() == Some(id.as_str()),
             _ => false,
         });
-        findings.expect("I7", joined || same_workspace, || format!("nobody brought {id} into {to}"));
+        findings.expect("I7", joined || same_workspace, || {
+            format!("nobody brought {id} into {to}")
+        });
         let given = scene.live().any(|deed| match &deed.op {
             Op::Accept { invitation: link, .. } => invitation(scene.after, link)
                 .is_some_and(|row| text(row, "email") == email && text(row, "role") == *role),
@@ -231,44 +236,6 @@ fn tokens_end_for_a_reason(scene: &Scene<'_>, row: &Value, findings: &mut Findin
             was["epoch"], row["epoch"]
         )
     });
-}
-
-/// What a list shows is there. Only for deeds that nothing else was done beside.
-pub fn lists_tell_the_truth(scene: &Scene<'_>, findings: &mut Findings) {
-    let ([deed], []) = (scene.deeds, scene.carried) else { return };
-    let (Op::Look { path, .. }, true) = (&deed.op, deed.is_done()) else {
-        return;
-    };
-    let Some((home, _)) = scene.actor(deed).and_then(|actor| place(scene.after, &actor)) else {
-        return;
-    };
-    let shown = |list: &str, id: &str| -> Vec<String> {
-        let rows = deed.body[list].as_array().into_iter().flatten();
-        rows.map(|row| text(row, id)).collect()
-    };
-    let rows_of = |prefix: &str| -> Vec<&Value> {
-        let rows = scene.after.iter();
-        let rows = rows.filter(|((pk, sk), _)| *pk == format!("WS#{home}") && sk.starts_with(prefix));
-        rows.map(|(_, row)| row).collect()
-    };
-    match *path {
-        "/workspaces/members" => {
-            let there: Vec<String> = rows_of("MEMBER#").into_iter().map(|row| text(row, "id")).collect();
-            findings.expect("I2", shown("members", "id") == there, || {
-                format!("the list is {}, the rows are {there:?}", deed.text)
-            });
-        }
-        "/workspaces/invitations" => {
-            let now = deed.started.to_string();
-            let mut there = rows_of("PENDING#");
-            there.retain(|row| text(row, "expires_at") > now);
-            let there: Vec<String> = there.into_iter().rev().map(|row| text(row, "id")).collect();
-            findings.expect("I13", shown("invitations", "id") == there, || {
-                format!("the list is {}, the rows are {there:?}", deed.text)
-            });
-        }
-        _ => {}
-    }
 }
 
 fn workspaces_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
@@ -327,7 +294,14 @@ fn invitations_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             findings.expect("I7", made, || format!("nobody made the invitation {row}"));
             continue;
         };
-        let constant = ["workspace_id", "email", "role", "invited_by", "token_hash", "created_at"];
+        let constant = [
+            "workspace_id",
+            "email",
+            "role",
+            "invited_by",
+            "token_hash",
+            "created_at",
+        ];
         let differs = constant.iter().find(|name| was[**name] != row[**name]);
         findings.expect("I3", differs.is_none(), || format!("{id} has another {differs:?}"));
         if !was["end"].is_null() {
@@ -348,7 +322,10 @@ fn invitations_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             findings.expect("I12", extended, || format!("nobody extended {id}"));
             let [from, to] = [was, is].map(|row| step(&row["delivery"]));
             findings.expect("I9", from <= to, || {
-                format!("the mail of {id} went back from {} to {}", was["delivery"], is["delivery"])
+                format!(
+                    "the mail of {id} went back from {} to {}",
+                    was["delivery"], is["delivery"]
+                )
             });
         }
     }
@@ -380,79 +357,4 @@ fn may_have_ended(scene: &Scene<'_>, deed: &Deed, id: &str, row: &Value) -> bool
         Op::Dissolve { .. } => !accepted && scene.permitted(deed, &home, is_owner),
         _ => false,
     }
-}
-
-/// I5: nobody sees a byte of a workspace that they were neither in nor hold a link to.
-fn marks_stay_at_home(scene: &Scene<'_>, findings: &mut Findings) {
-    for deed in scene.deeds {
-        let Some(who) = deed.op.who(scene.ledger) else { continue };
-        let shown: Vec<&str> = marks(&deed.text).collect();
-        let mut homes = scene
-            .actor(deed)
-            .map(|actor| scene.places(&actor, None).0)
-            .unwrap_or_default();
-        if let Op::Accept { invitation: id, .. } | Op::Preview { invitation: id, .. } | Op::Decline { invitation: id, .. } =
-            &deed.op
-        {
-            let row = [scene.before, scene.after].into_iter().find_map(|table| invitation(table, id));
-            homes.extend(row.map(|row| text(row, "workspace_id")));
-        }
-        let is_said_by = |mark: &str| {
-            let mut companies = scene.ledger.companies.iter();
-            companies.any(|(of, own)| *of == who && own == mark)
-        };
-        let strange = shown
-            .into_iter()
-            .filter(|mark| !is_said_by(mark))
-            .find(|mark| !homes.iter().any(|home| scene.ledger.marks.get(home).is_some_and(|own| own == mark)));
-        let own = match &deed.op {
-            Op::Found { name, .. } | Op::Register { company: name, .. } => marks(name).next(),
-            // What one says oneself comes back in a complaint.
-            Op::Invite { email, .. } => marks(email).next(),
-            _ => None,
-        };
-        findings.expect("I5", strange.is_none() || strange == own, || {
-            format!("person {who} sees {strange:?}: {}", told(scene, deed))
-        });
-    }
-}
-
-/// The marks of workspaces in a text.
-pub fn marks(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("zq").filter_map(|(at, _)| {
-        let mark = text.get(at..at + 12)?;
-        let hex = mark.get(2..10)?;
-        (mark.ends_with("qz") && hex.chars().all(|c| c.is_ascii_hexdigit())).then_some(mark)
-    })
-}
-
-/// I15: what does not issue a secret does not tell one.
-fn nothing_secret_is_told(scene: &Scene<'_>, findings: &mut Findings) {
-    for deed in scene.deeds {
-        let issues = matches!(
-            deed.op,
-            Op::LogIn { .. } | Op::Refresh { .. } | Op::Accept { .. } | Op::Invite { .. } | Op::Resend { .. }
-        );
-        if issues && deed.is_done() {
-            continue;
-        }
-        let shown = scene.ledger.secrets.iter().any(|secret| deed.text.contains(secret));
-        findings.expect("I15", !shown, || format!("an answer shows a secret: {}", told(scene, deed)));
-    }
-}
-
-/// I12: a refusal changes nothing. Only for deeds that nothing else was done beside.
-pub fn refusals_change_nothing(scene: &Scene<'_>, findings: &mut Findings) {
-    let [deed] = scene.deeds else { return };
-    // A refresh token that is used again ends its session.
-    if deed.outcome() != Outcome::Refused || !scene.carried.is_empty() || matches!(deed.op, Op::Refresh { .. }) {
-        return;
-    }
-    let rows = |table: &crate::invariants::Table| -> Vec<Value> {
-        let rows = table.values().filter(|item| item["entity"] != "limit");
-        rows.cloned().collect()
-    };
-    findings.expect("I12", rows(scene.before) == rows(scene.after), || {
-        format!("it is refused, and changed something: {}", told(scene, deed))
-    });
 }

@@ -218,7 +218,9 @@ impl Ledger {
 
     /// Takes the link of an answer of create or resend.
     pub fn take_link(&mut self, deed: &Deed, table: &Table) {
-        let Some(link) = deed.body["invite_link"].as_str() else { return };
+        let Some(link) = deed.body["invite_link"].as_str() else {
+            return;
+        };
         let (id, email) = (text(&deed.body, "id"), text(&deed.body, "email"));
         let (_, fragment) = link.split_once('#').unwrap_or_default();
         let secret = fragment.split('&').find_map(|pair| pair.strip_prefix("token="));
@@ -282,7 +284,9 @@ impl Ledger {
                 if last.since(first.started) < seconds(rule.window_s) {
                     excess.push(format!(
                         "{} admitted {} calls of {subject} from {} to {last}",
-                        rule.name, some.len(), first.started
+                        rule.name,
+                        some.len(),
+                        first.started
                     ));
                 }
             }

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::deeds::{Deed, Op, Outcome, Someone, perform, person};
-use super::judge::{judge, lists_tell_the_truth, refusals_change_nothing};
+use super::judge::judge;
 use super::ledger::{Ledger, Life, Taken};
 use super::logs::Logs;
 use super::oracle::expected;
@@ -19,6 +19,7 @@ use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
+use super::told::{lists_tell_the_truth, note_marks, refusals_change_nothing};
 use super::usage::{good_records_are_taken, usage_is_counted_once};
 use crate::faulty::{Faults, spared};
 use crate::harness::World;
@@ -93,7 +94,9 @@ impl<'w> Simulation<'w> {
             copies_excused: weather.percent > 0,
             ..Ledger::default()
         };
-        ledger.secrets.extend(people.iter().map(|someone| someone.password.clone()));
+        ledger
+            .secrets
+            .extend(people.iter().map(|someone| someone.password.clone()));
         Self {
             table: invariants::read(world).await,
             world,
@@ -230,7 +233,7 @@ impl<'w> Simulation<'w> {
         }
         findings.faults.extend(table.faults);
         // The marks of new workspaces are known from what they were called.
-        super::plan::note_marks(&mut self.ledger, after);
+        note_marks(&mut self.ledger, after);
         let scene = Scene {
             before: &self.table,
             after,
@@ -280,13 +283,20 @@ impl<'w> Simulation<'w> {
         };
         usage_is_counted_once(&scene, findings);
         let logged = self.logs.take();
-        let shown = self.ledger.secrets.iter().find(|secret| logged.contains(secret.as_str()));
+        let shown = self
+            .ledger
+            .secrets
+            .iter()
+            .find(|secret| logged.contains(secret.as_str()));
         findings.expect("I15", shown.is_none(), || "the log shows a secret".to_owned());
     }
 
     fn new_mails(&mut self) -> Vec<Mail> {
         let mails = self.world.mailbox.mails();
-        let new: Vec<Mail> = mails.into_iter().take_while(|mail| !self.read.contains(&mail.id)).collect();
+        let new: Vec<Mail> = mails
+            .into_iter()
+            .take_while(|mail| !self.read.contains(&mail.id))
+            .collect();
         for mail in &new {
             self.read.insert(mail.id.clone());
             self.mailed.extend(mail.tags.get("invitation").cloned());
@@ -309,7 +319,13 @@ impl<'w> Simulation<'w> {
         dead.extend(some);
         let maybe: Vec<usize> = of(Life::Maybe).filter(usable).take(PROBES_MAX).collect();
         for at in dead {
-            let holder = person(self.world, &self.people, &self.ledger, self.ledger.tokens[at].who, Some(at));
+            let holder = person(
+                self.world,
+                &self.people,
+                &self.ledger,
+                self.ledger.tokens[at].who,
+                Some(at),
+            );
             let path = ["/auth/me", "/workspaces/", "/workspaces/members"]
                 .choose(&mut self.random)
                 .copied()
@@ -326,7 +342,13 @@ impl<'w> Simulation<'w> {
             }
         }
         for at in maybe {
-            let holder = person(self.world, &self.people, &self.ledger, self.ledger.tokens[at].who, Some(at));
+            let holder = person(
+                self.world,
+                &self.people,
+                &self.ledger,
+                self.ledger.tokens[at].who,
+                Some(at),
+            );
             let answer = holder.get("/auth/me").await;
             match answer.status.as_u16() {
                 200 => self.ledger.tokens[at].life = Life::Alive,

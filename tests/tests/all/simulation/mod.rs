@@ -11,10 +11,12 @@ mod ledger;
 mod life;
 mod logs;
 mod oracle;
+mod pick;
 mod plan;
 mod scene;
 mod settle;
 mod tally;
+mod told;
 mod usage;
 
 use std::sync::Mutex;
@@ -46,7 +48,10 @@ fn level(seed: u64) -> u32 {
 fn lived(seed: u64) -> Tally {
     let logs = Logs::default();
     let _kept = logs.keep();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let percent = level(seed);
     let tally = runtime.block_on(live(seed, Weather { percent }, logs));
     if !tally.findings.faults.is_empty() {

@@ -71,13 +71,7 @@ pub fn expected(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
 }
 
 /// What a member of `home` with `role` is answered.
-fn member(
-    scene: &Scene<'_>,
-    op: &Op,
-    actor: &str,
-    (home, role): (&str, &str),
-    now: Time,
-) -> Option<Vec<Expected>> {
+fn member(scene: &Scene<'_>, op: &Op, actor: &str, (home, role): (&str, &str), now: Time) -> Option<Vec<Expected>> {
     let forbidden = Some(vec![(403, "FORBIDDEN")]);
     let limited = |full: bool| full.then_some(LIMITED).into_iter();
     match op {
@@ -86,6 +80,11 @@ fn member(
             ..
         }
         | Op::Rename { .. }
+        | Op::Cancel { .. }
+        | Op::Resend { .. }
+        | Op::Extend { .. }
+        | Op::ChangeRole { .. }
+        | Op::Remove { .. }
             if !may_update(role) =>
         {
             forbidden
@@ -104,7 +103,9 @@ fn member(
             let done = (!must).then_some((200, ""));
             Some(done.into_iter().chain(limited(may)).collect())
         }
-        Op::Invite { email, role: granted, .. } => {
+        Op::Invite {
+            email, role: granted, ..
+        } => {
             let email = email.trim().to_lowercase();
             if !may_invite(role, granted) {
                 return forbidden;
@@ -126,7 +127,6 @@ fn member(
             };
             Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
         }
-        Op::Cancel { .. } | Op::Resend { .. } | Op::Extend { .. } if !may_update(role) => forbidden,
         Op::Cancel { invitation: id, .. } | Op::Resend { invitation: id, .. } | Op::Extend { invitation: id, .. } => {
             let row = invitation(scene.before, id).filter(|row| row["workspace_id"] == home);
             let Some(row) = row else {
@@ -153,7 +153,6 @@ fn member(
             };
             Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
         }
-        Op::ChangeRole { .. } | Op::Remove { .. } if !may_update(role) => forbidden,
         Op::ChangeRole { target, .. } | Op::Remove { target, .. } => {
             let theirs = place(scene.before, target).filter(|(workspace, _)| workspace == home);
             let Some((_, from)) = theirs else {
@@ -273,8 +272,9 @@ fn accept(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
     if standing == Standing::Used {
         let end = &invitation(scene.before, id)?["end"];
         let at: Time = end["at"].as_str()?.parse().ok()?;
-        let still_there = place(scene.before, &text(end, "accepted_by"))
-            .is_some_and(|(home, _)| invitation(scene.before, id).is_some_and(|row| row["workspace_id"] == home.as_str()));
+        let still_there = place(scene.before, &text(end, "accepted_by")).is_some_and(|(home, _)| {
+            invitation(scene.before, id).is_some_and(|row| row["workspace_id"] == home.as_str())
+        });
         let late = now.since(at) > Duration::from_secs(600 + LEEWAY_S);
         let answer = if late || !still_there || !(by_bearer || right) {
             (400, "INVITATION_USED")
@@ -296,10 +296,9 @@ fn accept(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
     }
     let answer = match &account {
         None if password.is_none() => (400, "PASSWORD_REQUIRED"),
-        None => (200, ""),
         Some(_) if !by_bearer && !right => (401, "INVALID_CREDENTIALS"),
         Some(account) if place(scene.before, account).is_some() => (400, "INVITEE_UNAVAILABLE"),
-        Some(_) => (200, ""),
+        None | Some(_) => (200, ""),
     };
     Some([answer].into_iter().chain(limited).collect())
 }

@@ -8,9 +8,8 @@ use rand::seq::IndexedRandom;
 use shared::clock::Time;
 
 use super::deeds::{Op, Someone, Token, Who};
-use super::judge::marks;
 use super::ledger::{Ledger, Life, Record, Taken};
-use super::scene::{all, item, place, text, user, user_of_email};
+use super::scene::{all, text};
 use crate::invariants::Table;
 
 const ROLES: [&str; 4] = ["owner", "manager", "field_worker", "member"];
@@ -41,43 +40,6 @@ impl Planner<'_> {
         }
     }
 
-    fn chance(&mut self, percent: u32) -> bool {
-        self.random.random_range(0..100) < percent
-    }
-
-    fn someone(&mut self) -> Who {
-        self.random.random_range(0..self.people.len())
-    }
-
-    fn stray_id(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.random.random())
-            .into_uuid()
-            .to_string()
-    }
-
-    /// A mark that no other workspace's data has.
-    pub fn mark(&mut self) -> String {
-        format!("zq{:08x}qz", self.random.random::<u32>())
-    }
-
-    fn account(&self, who: Who) -> Option<String> {
-        user_of_email(self.table, &self.people[who].email)
-    }
-
-    fn home(&self, who: Who) -> Option<(String, String)> {
-        place(self.table, &self.account(who)?)
-    }
-
-    /// Tokens that somebody may use; now and then ones that have ended.
-    fn token(&mut self, who: Who) -> Option<Token> {
-        let ended_too = self.chance(8);
-        let fits = |(_, held): &(usize, &super::ledger::Held)| {
-            held.who == who && (ended_too || (held.life != Life::Dead && held.access_in_time(self.now) == Some(true)))
-        };
-        let own: Vec<usize> = self.ledger.tokens.iter().enumerate().filter(fits).map(|(at, _)| at).collect();
-        own.choose(self.random).copied()
-    }
-
     /// Something that `who` needs tokens for; without tokens they get some.
     fn as_one(&mut self, who: Who, op: impl FnOnce(&mut Self, Token) -> Op) -> Op {
         match self.token(who) {
@@ -89,25 +51,16 @@ impl Planner<'_> {
         }
     }
 
-    /// Tokens whose access has run out, and which can be had anew.
-    pub fn refreshable(&mut self, who: Who) -> Option<Token> {
-        let fits = |held: &super::ledger::Held| {
-            let current = self.ledger.sessions.get(&held.session);
-            held.who == who
-                && held.life == Life::Alive
-                && current.is_some_and(|session| session.generation == held.generation)
-        };
-        self.ledger.tokens.iter().rposition(fits)
-    }
-
     /// Everybody who has a session but no access token in time takes up work again.
     pub fn morning(&mut self) -> Vec<Op> {
         let mut ops = Vec::new();
         for who in 0..self.people.len() {
             let now = self.now;
-            let works = self.ledger.tokens.iter().any(|held| {
-                held.who == who && held.life == Life::Alive && held.access_in_time(now) == Some(true)
-            });
+            let works = self
+                .ledger
+                .tokens
+                .iter()
+                .any(|held| held.who == who && held.life == Life::Alive && held.access_in_time(now) == Some(true));
             if works || self.account(who).is_none() {
                 continue;
             }
@@ -178,17 +131,6 @@ impl Planner<'_> {
         Op::LogIn { who, password }
     }
 
-    /// Somebody, most of the time somebody who may do much.
-    fn actor(&mut self) -> Who {
-        let high: Vec<Who> = (0..self.people.len())
-            .filter(|who| self.home(*who).is_some_and(|(_, role)| role == "owner" || role == "manager"))
-            .collect();
-        match high.choose(self.random) {
-            Some(who) if self.random.random_range(0..100) < 70 => *who,
-            _ => self.someone(),
-        }
-    }
-
     fn op(&mut self) -> Op {
         let who = self.actor();
         match self.random.random_range(0..100) {
@@ -256,26 +198,36 @@ impl Planner<'_> {
             ended_too
                 || (held.life != Life::Dead && current.is_some_and(|session| session.generation == held.generation))
         };
-        let some: Vec<usize> = self.ledger.tokens.iter().enumerate().filter(fits).map(|(at, _)| at).collect();
-        match some.choose(self.random) {
-            Some(token) => Op::Refresh { token: *token },
-            None => {
-                let who = self.someone();
-                self.arrive(who)
-            }
+        let some: Vec<usize> = self
+            .ledger
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(fits)
+            .map(|(at, _)| at)
+            .collect();
+        if let Some(token) = some.choose(self.random) {
+            Op::Refresh { token: *token }
+        } else {
+            let who = self.someone();
+            self.arrive(who)
         }
     }
 
     fn rename(&mut self, token: Token) -> Op {
         let who = self.ledger.tokens[token].who;
-        let own = self.home(who).and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
+        let own = self
+            .home(who)
+            .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
         let mark = own.unwrap_or_default();
         let name = format!("Called {} {mark}", self.random.random_range(0..1000));
         Op::Rename { token, name }
     }
 
     fn invite(&mut self, who: Who, token: Token) -> Op {
-        let mark = self.home(who).and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
+        let mark = self
+            .home(who)
+            .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
         let free: Vec<Who> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
         let email = match self.random.random_range(0..100) {
             0..60 if !free.is_empty() => {
@@ -312,65 +264,9 @@ impl Planner<'_> {
         }
     }
 
-    /// An invitation: of the own workspace, ended too; of another; of none.
-    fn invitation(&mut self, token: Token) -> String {
-        let home = self.home(self.ledger.tokens[token].who).map(|(home, _)| home);
-        let own = |row: &&serde_json::Value| home.as_ref().is_some_and(|home| row["workspace_id"] == home.as_str());
-        let rows = || all(self.table, "invitation");
-        let some: Vec<String> = match self.random.random_range(0..100) {
-            0..65 => rows()
-                .filter(|row| row["end"].is_null())
-                .filter(own)
-                .map(|row| text(row, "id"))
-                .collect(),
-            65..80 => rows().filter(own).map(|row| text(row, "id")).collect(),
-            80..92 => rows().map(|row| text(row, "id")).collect(),
-            _ => Vec::new(),
-        };
-        some.choose(self.random).cloned().unwrap_or_else(|| self.stray_id())
-    }
-
-    /// Somebody to act on: of the own workspace, oneself too; of another; nobody.
-    fn target(&mut self, token: Token) -> String {
-        let who = self.ledger.tokens[token].who;
-        let home = self.home(who).map(|(home, _)| home);
-        let rows = || all(self.table, "user");
-        let some: Vec<String> = match self.random.random_range(0..100) {
-            0..10 => self.account(who).into_iter().collect(),
-            10..80 => rows()
-                .filter(|row| home.as_ref().is_some_and(|home| row["membership"]["workspace_id"] == home.as_str()))
-                .map(|row| text(row, "id"))
-                .collect(),
-            80..95 => rows().map(|row| text(row, "id")).collect(),
-            _ => Vec::new(),
-        };
-        some.choose(self.random).cloned().unwrap_or_else(|| self.stray_id())
-    }
-
     fn change_role(&mut self, token: Token, target: String) -> Op {
         let role = ROLES.choose(self.random).unwrap_or(&"member");
         Op::ChangeRole { token, target, role }
-    }
-
-    /// A link, most of the time one that its addressee could use.
-    fn link(&mut self, of: Option<Who>) -> Option<(String, String, Who)> {
-        let person = |email: &str| self.people.iter().position(|someone| someone.email == email);
-        let any = self.random.random_range(0..100) < 30;
-        let fits = |(_, link): &(&String, &super::ledger::Link)| {
-            let addressee = person(&link.email);
-            let right = of.is_none_or(|of| addressee == Some(of));
-            let free = any || (link.ended.is_none() && addressee.is_some_and(|who| self.home(who).is_none()));
-            right && free
-        };
-        let links: Vec<_> = self.ledger.links.iter().filter(fits).collect();
-        let (id, link) = links.choose(self.random)?;
-        let addressee = person(&link.email).unwrap_or(0);
-        let secret = if self.random.random_range(0..100) < 6 {
-            format!("{}x", link.secret)
-        } else {
-            link.secret.clone()
-        };
-        Some(((*id).clone(), secret, addressee))
     }
 
     fn accept(&mut self, of: Option<Who>) -> Option<Op> {
@@ -412,11 +308,6 @@ impl Planner<'_> {
                 secret,
             }
         }
-    }
-
-    fn some_workspace(&mut self) -> Option<String> {
-        let all: Vec<String> = all(self.table, "workspace").map(|row| text(row, "id")).collect();
-        all.choose(self.random).cloned()
     }
 
     fn deliver(&mut self) -> Op {
@@ -530,17 +421,6 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Live tokens of a workspace's members.
-    fn tokens_of(&self, home: &str) -> Vec<Token> {
-        let here = |who: Who| self.home(who).is_some_and(|(workspace, _)| workspace == home);
-        let tokens = self.ledger.tokens.iter().enumerate();
-        tokens
-            .filter(|(_, held)| held.life == Life::Alive && held.access_in_time(self.now) == Some(true))
-            .filter(|(_, held)| here(held.who))
-            .map(|(at, _)| at)
-            .collect()
-    }
-
     /// Somebody uses their tokens while others decide about them.
     fn about_somebody(&mut self) -> Vec<Op> {
         let who = self.someone();
@@ -564,45 +444,4 @@ impl Planner<'_> {
             })
             .collect()
     }
-
-    /// Items whose time has run out: the table may have deleted them, or not.
-    pub fn expired_items(&mut self) -> Vec<(String, String)> {
-        let now = u64::try_from(self.now.as_seconds()).unwrap_or(0);
-        let past = |row: &serde_json::Value| row["ttl"].as_u64().is_some_and(|ttl| ttl < now);
-        let rows = self.table.iter();
-        let expired: Vec<_> = rows
-            .filter(|(_, row)| past(row) && row["entity"] != "usage-hour")
-            .map(|(key, _)| key.clone())
-            .collect();
-        let some = expired.len().div_ceil(2);
-        expired.choose_multiple(self.random, some).cloned().collect()
-    }
-}
-
-/// Notes the marks of new workspaces.
-pub fn note_marks(ledger: &mut Ledger, table: &Table) {
-    for row in all(table, "workspace") {
-        let (id, name) = (text(row, "id"), text(row, "name"));
-        if let Some(mark) = marks(&name).next() {
-            ledger.marks.entry(id).or_insert_with(|| mark.to_owned());
-        }
-    }
-}
-
-/// The sessions that the table has of a user.
-pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
-    let sessions = user(table, user_id).and_then(|user| user["sessions"].as_object());
-    let sessions = sessions.into_iter().flatten();
-    sessions
-        .filter_map(|(id, session)| {
-            let since = session["rotated_at"].as_str()?.parse().ok()?;
-            Some((id.clone(), session["generation"].as_u64()?, since))
-        })
-        .collect()
-}
-
-/// How often an e-mail joined a workspace.
-pub fn joined(table: &Table, email: &str) -> u64 {
-    let email = item(table, &format!("EMAIL#{email}"), "EMAIL");
-    email.and_then(|email| email["invite_epoch"].as_u64()).unwrap_or(0)
 }

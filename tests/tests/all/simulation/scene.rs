@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use shared::clock::Time;
 
 use super::deeds::{Deed, Op, Outcome, Someone};
 use super::ledger::Ledger;
@@ -48,6 +49,24 @@ pub fn place(table: &Table, user_id: &str) -> Option<(String, String)> {
     membership
         .is_object()
         .then(|| (text(membership, "workspace_id"), text(membership, "role")))
+}
+
+/// The sessions that the table has of a user.
+pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
+    let sessions = user(table, user_id).and_then(|user| user["sessions"].as_object());
+    let sessions = sessions.into_iter().flatten();
+    sessions
+        .filter_map(|(id, session)| {
+            let since = session["rotated_at"].as_str()?.parse().ok()?;
+            Some((id.clone(), session["generation"].as_u64()?, since))
+        })
+        .collect()
+}
+
+/// How often an e-mail joined a workspace.
+pub fn joined(table: &Table, email: &str) -> u64 {
+    let email = item(table, &format!("EMAIL#{email}"), "EMAIL");
+    email.and_then(|email| email["invite_epoch"].as_u64()).unwrap_or(0)
 }
 
 /// The higher, the more.
@@ -110,7 +129,9 @@ impl<'a> Scene<'a> {
     /// count, so that no deed gives itself its right.
     pub fn places(&self, user_id: &str, except: Option<&Deed>) -> (BTreeSet<String>, BTreeSet<String>) {
         let (mut workspaces, mut roles) = (BTreeSet::new(), BTreeSet::new());
-        let email = [self.before, self.after].into_iter().find_map(|table| user(table, user_id));
+        let email = [self.before, self.after]
+            .into_iter()
+            .find_map(|table| user(table, user_id));
         let email = email.map(|user| text(user, "email")).unwrap_or_default();
         let mut add = |place: Option<(String, String)>| {
             if let Some((workspace, role)) = place {
@@ -151,7 +172,9 @@ impl<'a> Scene<'a> {
 
     /// The e-mail of an invitation.
     pub fn email_of(&self, id: &str) -> String {
-        let row = [self.before, self.after].into_iter().find_map(|table| invitation(table, id));
+        let row = [self.before, self.after]
+            .into_iter()
+            .find_map(|table| invitation(table, id));
         row.map(|row| text(row, "email")).unwrap_or_default()
     }
 
@@ -163,7 +186,9 @@ impl<'a> Scene<'a> {
         }
         match &deed.op {
             Op::ChangeRole { target, .. } | Op::Remove { target, .. } => {
-                let user = [self.before, self.after].into_iter().find_map(|table| user(table, target));
+                let user = [self.before, self.after]
+                    .into_iter()
+                    .find_map(|table| user(table, target));
                 subjects.insert(user.map(|user| text(user, "email")).unwrap_or_default());
             }
             Op::Invite { email, .. } => {
@@ -184,8 +209,8 @@ impl<'a> Scene<'a> {
     /// Whether another deed may have undone what this one did.
     pub fn is_contested(&self, deed: &Deed) -> bool {
         let subjects = self.subjects(deed);
-        self.live().filter(|other| !std::ptr::eq(*other, deed)).any(|other| {
-            matches!(other.op, Op::Dissolve { .. }) || !self.subjects(other).is_disjoint(&subjects)
-        })
+        self.live()
+            .filter(|other| !std::ptr::eq(*other, deed))
+            .any(|other| matches!(other.op, Op::Dissolve { .. }) || !self.subjects(other).is_disjoint(&subjects))
     }
 }

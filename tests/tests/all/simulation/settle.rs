@@ -3,12 +3,13 @@
 use local::mailbox::Mail;
 
 use super::deeds::{Deed, Op, Outcome};
-use super::judge::{marks, step};
+use super::judge::step;
 use super::ledger::{INVITE, LOG_IN, Ledger, Life, Link, RECIPIENT, RESEND, REVOKE_ALL, Session, Taken};
-use super::plan::{joined, note_marks, sessions_of};
 use super::scene::{
-    Scene, all, invitation, is_owner, may_invite, pending, place, rank, text, user, user_of_email, workspace,
+    Scene, all, invitation, is_owner, joined, may_invite, pending, place, rank, sessions_of, text, user, user_of_email,
+    workspace,
 };
+use super::told::{marks, note_marks};
 use crate::invariants::{Findings, Table};
 
 /// What a batch taught, to be written down once it was judged.
@@ -62,7 +63,8 @@ fn tokens_that_ended(scene: &Scene<'_>, lessons: &mut Lessons) {
         }
         let homes = [place(scene.before, &id), place(scene.after, &id)];
         let revoked = |home: &String| {
-            let epochs = [scene.before, scene.after].map(|table| workspace(table, home).map(|row| row["epoch"].clone()));
+            let epochs =
+                [scene.before, scene.after].map(|table| workspace(table, home).map(|row| row["epoch"].clone()));
             matches!(epochs, [Some(was), Some(is)] if was != is)
         };
         let homes: Vec<bool> = homes.iter().flatten().map(|(home, _)| revoked(home)).collect();
@@ -118,11 +120,15 @@ fn links_that_ended(scene: &Scene<'_>, lessons: &mut Lessons) {
         if could(was.clone()) && !could(is) {
             end("its inviter lost the right to send it");
         }
-        let told = scene.deeds.iter().filter(|deed| deed.is_done()).any(|deed| match &deed.op {
-            Op::Remove { target, .. } => *target == by,
-            Op::ChangeRole { target, role: to, .. } => *target == by && !may_invite(to, &role),
-            _ => false,
-        });
+        let told = scene
+            .deeds
+            .iter()
+            .filter(|deed| deed.is_done())
+            .any(|deed| match &deed.op {
+                Op::Remove { target, .. } => *target == by,
+                Op::ChangeRole { target, role: to, .. } => *target == by && !may_invite(to, &role),
+                _ => false,
+            });
         if told && could(was) {
             end("its inviter was removed or demoted");
         }
@@ -146,7 +152,10 @@ pub fn settle(
             ledger.take_tokens(deed);
             // Whose link a stranger opened, theirs the account is.
             let email = text(&deed.body["user"], "email");
-            match (ledger.tokens.get_mut(known), emails.iter().position(|known| *known == email)) {
+            match (
+                ledger.tokens.get_mut(known),
+                emails.iter().position(|known| *known == email),
+            ) {
                 (Some(held), Some(who)) => held.who = who,
                 // A guest's, who plays no part.
                 (Some(_), None) => ledger.tokens.truncate(known),
@@ -166,7 +175,9 @@ pub fn settle(
         ledger.end_link(&id, because);
     }
     for (at, held) in ledger.tokens.iter_mut().enumerate() {
-        let Some(user_id) = account(&emails[held.who]) else { continue };
+        let Some(user_id) = account(&emails[held.who]) else {
+            continue;
+        };
         if at < earlier {
             if let Some((_, because)) = lessons.ended.iter().find(|(ended, _)| *ended == user_id) {
                 held.end(because);
@@ -182,7 +193,9 @@ pub fn settle(
         }
     }
     for held in &mut ledger.tokens {
-        let Some(user_id) = account(&emails[held.who]) else { continue };
+        let Some(user_id) = account(&emails[held.who]) else {
+            continue;
+        };
         let sessions = user(after, &user_id).and_then(|user| user["sessions"].as_object());
         if sessions.is_none_or(|sessions| !sessions.contains_key(&held.session)) {
             held.end("the table has no such session");
@@ -228,7 +241,10 @@ fn records(ledger: &mut Ledger, deed: &Deed) {
 
 fn charges(ledger: &mut Ledger, deed: &Deed, before: &Table, emails: &[String]) {
     let who = deed.op.who(ledger).map(|who| emails[who].clone());
-    let actor = who.as_ref().and_then(|email| user_of_email(before, email)).unwrap_or_default();
+    let actor = who
+        .as_ref()
+        .and_then(|email| user_of_email(before, email))
+        .unwrap_or_default();
     let status = deed.status;
     let unknown = deed.outcome() == Outcome::Unknown;
     match &deed.op {
@@ -313,24 +329,21 @@ pub fn read_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, &
                 .collect::<String>()
         });
         let told: String = secret.unwrap_or_default();
-        match ledger.links.get(id) {
-            Some(link) => {
-                let same = link.secret == told;
-                findings.expect("I9", same, || format!("the mail of {id} has another link"));
-            }
-            None => {
-                ledger.secrets.push(told.clone());
-                let link = Link {
-                    secret: told,
-                    email: mail.to.clone(),
-                    role: text(row, "role"),
-                    workspace: home,
-                    ended: None,
-                };
-                ledger.links.insert(id.clone(), link);
-                if invitation(after, id).is_none_or(|row| !row["end"].is_null()) {
-                    ledger.end_link(id, "the table says that it ended");
-                }
+        if let Some(link) = ledger.links.get(id) {
+            let same = link.secret == told;
+            findings.expect("I9", same, || format!("the mail of {id} has another link"));
+        } else {
+            ledger.secrets.push(told.clone());
+            let link = Link {
+                secret: told,
+                email: mail.to.clone(),
+                role: text(row, "role"),
+                workspace: home,
+                ended: None,
+            };
+            ledger.links.insert(id.clone(), link);
+            if invitation(after, id).is_none_or(|row| !row["end"].is_null()) {
+                ledger.end_link(id, "the table says that it ended");
             }
         }
     }

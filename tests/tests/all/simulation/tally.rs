@@ -34,11 +34,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn line<K: fmt::Display>(
-            f: &mut fmt::Formatter<'_>,
-            name: &str,
-            counts: &BTreeMap<K, u64>,
-        ) -> fmt::Result {
+        fn line<K: fmt::Display>(f: &mut fmt::Formatter<'_>, name: &str, counts: &BTreeMap<K, u64>) -> fmt::Result {
             let total: u64 = counts.values().sum();
             let each: Vec<String> = counts.iter().map(|(key, count)| format!("{key} {count}")).collect();
             writeln!(f, "{name}: {total} ({})", each.join(", "))
