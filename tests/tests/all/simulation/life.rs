@@ -17,6 +17,7 @@ use super::logs::Logs;
 use super::oracle::expected;
 use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
+use super::scripts::Script;
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
 use super::told::{lists_tell_the_truth, note_marks, refusals_change_nothing};
@@ -26,7 +27,7 @@ use crate::harness::World;
 use crate::invariants::{self, Table};
 
 /// Batches of deeds in one seed.
-const BATCHES: usize = 50;
+const BATCHES: usize = 70;
 /// Tokens that are tried after a batch at most.
 const PROBES_MAX: usize = 8;
 
@@ -132,6 +133,7 @@ impl<'w> Simulation<'w> {
 
     async fn run(&mut self) {
         self.begin().await;
+        let mut script = Script::new();
         for _ in 0..BATCHES {
             if !self.tally.findings.faults.is_empty() {
                 return;
@@ -142,7 +144,10 @@ impl<'w> Simulation<'w> {
             if ops.len() > 2 {
                 self.batch(ops).await;
             }
-            let ops = self.planner().batch();
+            if script.is_empty() {
+                script = self.planner().script();
+            }
+            let ops = script.pop_front().unwrap_or_default();
             self.batch(ops).await;
         }
         self.end().await;
@@ -161,13 +166,13 @@ impl<'w> Simulation<'w> {
 
     /// The clock moves, mostly a little, now and then past the end of tokens, invitations and sessions.
     async fn time_passes(&mut self) {
-        let seconds = match self.random.random_range(0..100) {
-            0..45 => 0,
-            45..75 => self.random.random_range(1..90),
-            75..90 => self.random.random_range(90..1200),
-            90..96 => self.random.random_range(1200..2 * 3600),
-            96..98 => self.random.random_range(3600..30 * 3600),
-            98 => 7 * 24 * 3600 + self.random.random_range(0..3600),
+        let seconds = match self.random.random_range(0..200) {
+            0..110 => 0,
+            110..160 => self.random.random_range(1..40),
+            160..182 => self.random.random_range(40..300),
+            182..191 => self.random.random_range(300..3600),
+            191..195 => self.random.random_range(3600..30 * 3600),
+            195..198 => 7 * 24 * 3600 + self.random.random_range(0..3600),
             _ => self.random.random_range(1..31) * 24 * 3600,
         };
         self.world.pass(seconds);

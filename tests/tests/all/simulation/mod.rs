@@ -14,6 +14,7 @@ mod oracle;
 mod pick;
 mod plan;
 mod scene;
+mod scripts;
 mod settle;
 mod tally;
 mod told;

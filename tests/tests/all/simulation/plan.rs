@@ -26,20 +26,6 @@ pub struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The next deeds, to be done at once.
-    pub fn batch(&mut self) -> Vec<Op> {
-        match self.random.random_range(0..100) {
-            0..50 => vec![self.op()],
-            50..80 => {
-                let many = self.random.random_range(2..8);
-                (0..many).map(|_| self.op()).collect()
-            }
-            80..86 => self.storm(),
-            86..94 => self.about_an_invitation(),
-            _ => self.about_somebody(),
-        }
-    }
-
     /// Something that `who` needs tokens for; without tokens they get some.
     fn as_one(&mut self, who: Who, op: impl FnOnce(&mut Self, Token) -> Op) -> Op {
         match self.token(who) {
@@ -131,7 +117,7 @@ impl Planner<'_> {
         Op::LogIn { who, password }
     }
 
-    fn op(&mut self) -> Op {
+    pub fn op(&mut self) -> Op {
         let who = self.actor();
         match self.random.random_range(0..100) {
             0..5 => {
@@ -353,7 +339,7 @@ impl Planner<'_> {
     }
 
     /// One person does one thing more often than its limit permits.
-    fn storm(&mut self) -> Vec<Op> {
+    pub fn storm(&mut self) -> Vec<Op> {
         let who = self.actor();
         let which = [0, 0, 1, 1, 2, 3, 3].choose(self.random).copied().unwrap_or(0);
         let many = if which == 2 { 17 } else { 12 };
@@ -374,7 +360,7 @@ impl Planner<'_> {
     }
 
     /// Everybody wants something else of one invitation.
-    fn about_an_invitation(&mut self) -> Vec<Op> {
+    pub fn about_an_invitation(&mut self) -> Vec<Op> {
         let pending: Vec<(String, String)> = all(self.table, "invitation")
             .filter(|row| row["end"].is_null())
             .map(|row| (text(row, "id"), text(row, "workspace_id")))
@@ -422,7 +408,7 @@ impl Planner<'_> {
     }
 
     /// Somebody uses their tokens while others decide about them.
-    fn about_somebody(&mut self) -> Vec<Op> {
+    pub fn about_somebody(&mut self) -> Vec<Op> {
         let who = self.someone();
         let (Some(target), Some((home, _))) = (self.account(who), self.home(who)) else {
             return vec![self.op()];
