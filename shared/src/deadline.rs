@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a request may take where nobody says, and how long one decision may take at most.
+/// How long a request may take where nobody says, and a step of a longer call.
 pub const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// What is kept of the time that Lambda gives: enough to answer in.
 pub const SPARE: Duration = Duration::from_secs(1);
@@ -15,7 +15,8 @@ pub const GRACE: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 tokio::task_local! {
-    static CURRENT: Deadline;
+    /// The deadline of what is under way, and how long a step of it may take.
+    static CURRENT: (Deadline, Duration);
 }
 
 /// When a call has to have ended.
@@ -29,11 +30,11 @@ impl Deadline {
         Self(Instant::now() + left.min(DAY))
     }
 
-    /// The deadline of the request or call under way, at most [`REQUEST_MAX`] from now.
+    /// The deadline of the request under way, or of a step that begins now of the call under way.
     #[must_use]
     pub fn current() -> Self {
-        let most = Self::after(REQUEST_MAX);
-        CURRENT.try_with(|deadline| most.min(*deadline)).unwrap_or(most)
+        let step = |(deadline, step_max): &(Self, Duration)| Self::after(*step_max).min(*deadline);
+        CURRENT.try_with(step).unwrap_or_else(|_| Self::after(REQUEST_MAX))
     }
 
     /// How much time is left.
@@ -56,7 +57,13 @@ impl Deadline {
 
     /// Does `work`, whose [`Deadline::current`] this is.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        CURRENT.scope(self, work).await
+        CURRENT.scope((self, DAY), work).await
+    }
+
+    /// As [`Deadline::scope`], for work of many steps, of which one that hangs must not keep all others from their turn:
+    /// a step has [`REQUEST_MAX`].
+    pub async fn scope_of_steps<T>(self, work: impl Future<Output = T>) -> T {
+        CURRENT.scope((self, REQUEST_MAX), work).await
     }
 
     /// What `work` comes to; none when it does not in time.
@@ -70,14 +77,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_under_way_has_its_callers_deadline_and_never_more_than_a_requests() {
-        let soon = Deadline::after(Duration::from_secs(3));
-        assert_eq!(soon.scope(async { Deadline::current() }).await, soon);
-        let late = Deadline::after(Duration::from_secs(900));
-        let nobodys = Deadline::current();
-        let capped = late.scope(async { Deadline::current() }).await;
-        for most in [nobodys, capped] {
-            assert!(most < late && most.left() <= REQUEST_MAX && most > soon);
+    async fn what_is_under_way_has_its_callers_deadline() {
+        let [soon, late] = [3, 900].map(|left_s| Deadline::after(Duration::from_secs(left_s)));
+        let current = async || Deadline::current();
+        assert_eq!(soon.scope(current()).await, soon);
+        assert_eq!(soon.scope_of_steps(current()).await, soon);
+        assert_eq!(late.scope(current()).await, late);
+        for step in [late.scope_of_steps(current()).await, current().await] {
+            assert!(step > soon && step.left() <= REQUEST_MAX);
         }
     }
 

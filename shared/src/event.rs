@@ -40,7 +40,7 @@ where
 {
     let event = serde_json::from_slice(event).map_err(|error| EventError::Malformed(error.to_string()))?;
     let handling = async { handle(app, event, deadline).await };
-    let answer = AssertUnwindSafe(deadline.sparing(SPARE).scope(handling))
+    let answer = AssertUnwindSafe(deadline.sparing(SPARE).scope_of_steps(handling))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Error::Internal("the function panicked".to_owned())))?;
