@@ -74,15 +74,54 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
+/// What was looked at, how often, and what was found wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Checks by the invariant that they belong to.
+    pub checks: BTreeMap<&'static str, u64>,
+    /// What did not hold.
+    pub faults: Vec<String>,
+}
+
+impl Findings {
+    /// Counts a check of `rule`, and notes its fault if it does not hold.
+    pub fn expect(&mut self, rule: &'static str, holds: bool, fault: impl FnOnce() -> String) {
+        *self.checks.entry(rule).or_default() += 1;
+        if !holds {
+            self.faults.push(format!("{rule}: {}", fault()));
+        }
+    }
+}
+
 /// Everything about `table` that must not be.
 pub fn faults(table: &Table) -> Vec<String> {
+    examine(table).faults
+}
+
+/// The invariant that an item of this kind is held to. Its key is held to I12.
+fn rule_of(entity: Option<&str>) -> &'static str {
+    match entity {
+        Some("workspace") => "I1",
+        Some("user" | "email" | "member") => "I2",
+        Some("invitation") => "I3",
+        Some("pending" | "guard") => "I4",
+        Some("limit") => "I10",
+        Some(usage) if usage.starts_with("usage-") || usage == "notice" => "I8",
+        _ => "I12",
+    }
+}
+
+/// Holds every item of `table` against the others.
+pub fn examine(table: &Table) -> Findings {
     let mut check = Checker {
         table,
-        faults: Vec::new(),
+        rule: "I12",
+        findings: Findings::default(),
     };
     check.every_key_is_documented();
     for ((pk, sk), item) in table {
         let at = format!("{pk} {sk}");
+        check.rule = rule_of(item["entity"].as_str());
         check.last_write(&at, item);
         match item["entity"].as_str() {
             Some("user") => check.user(&at, item),
@@ -105,19 +144,18 @@ pub fn faults(table: &Table) -> Vec<String> {
             _ => {}
         }
     }
-    check.faults
+    check.findings
 }
 
 struct Checker<'t> {
     table: &'t Table,
-    faults: Vec<String>,
+    rule: &'static str,
+    findings: Findings,
 }
 
 impl Checker<'_> {
     fn expect(&mut self, holds: bool, fault: impl FnOnce() -> String) {
-        if !holds {
-            self.faults.push(fault());
-        }
+        self.findings.expect(self.rule, holds, fault);
     }
 
     fn get(&self, pk: &str, sk: &str) -> Option<&Value> {
@@ -126,8 +164,11 @@ impl Checker<'_> {
 
     /// Items of a partition whose sort key begins with `prefix`.
     fn rows(&self, pk: &str, prefix: &str) -> Vec<&Value> {
-        let rows = self.table.iter().filter(|((p, s), _)| p == pk && s.starts_with(prefix));
-        rows.map(|(_, item)| item).collect()
+        let from = (pk.to_owned(), prefix.to_owned());
+        let rows = self.table.range(from..);
+        rows.take_while(|((p, s), _)| p == pk && s.starts_with(prefix))
+            .map(|(_, item)| item)
+            .collect()
     }
 
     fn every_key_is_documented(&mut self) {

@@ -31,6 +31,7 @@ mod preconditions;
 mod races;
 mod roles;
 mod secrets;
+mod simulation;
 mod tenants;
 mod tokens;
 mod usage;
