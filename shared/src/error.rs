@@ -225,8 +225,8 @@ pub enum Error {
     WorkspaceNotEmpty,
     #[error("workspace not found")]
     WorkspaceNotFound,
-    /// Somebody changed what this request had read. [`crate::store::settle`] decides again from a fresh read; a client
-    /// hears of it only when that never ended.
+    /// Somebody changed what this request had read. [`crate::store::settle`] decides again from a fresh read, until the
+    /// request's deadline.
     #[error("stale read")]
     Stale,
     /// A service that is needed did not answer in time.
