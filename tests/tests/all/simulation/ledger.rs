@@ -88,6 +88,8 @@ pub struct Link {
     pub workspace: String,
     /// Why it must open nothing any more.
     pub ended: Option<String>,
+    /// Whether nobody can say if it opens anything: its inviter may have lost the right to send it before or after.
+    pub unsure: bool,
 }
 
 /// Whether a usage record was taken.
@@ -234,6 +236,7 @@ impl Ledger {
             role: text(&deed.body, "role"),
             workspace: workspace.unwrap_or_default(),
             ended: None,
+            unsure: false,
         };
         self.links.insert(id, link);
     }

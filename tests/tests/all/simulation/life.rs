@@ -17,7 +17,7 @@ use super::logs::Logs;
 use super::oracle::expected;
 use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
-use super::scripts::Script;
+use super::scripts::{Script, Step};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
 use super::told::{lists_tell_the_truth, note_marks, refusals_change_nothing};
@@ -147,7 +147,15 @@ impl<'w> Simulation<'w> {
             if script.is_empty() {
                 script = self.planner().script();
             }
-            let ops = script.pop_front().unwrap_or_default();
+            let ops = match script.pop_front() {
+                Some(Step::Do(ops)) => ops,
+                Some(Step::AcceptNewest(who)) => self.planner().accept_newest(who),
+                Some(Step::Pass(seconds)) => {
+                    self.world.pass(seconds);
+                    continue;
+                }
+                None => continue,
+            };
             self.batch(ops).await;
         }
         self.end().await;

@@ -212,6 +212,9 @@ fn standing(scene: &Scene<'_>, row: &Value, now: Time) -> Option<Standing> {
     if scene.ledger.links.get(&id).is_some_and(|link| link.ended.is_some()) {
         return Some(Standing::Dead);
     }
+    if scene.ledger.links.get(&id).is_some_and(|link| link.unsure) {
+        return None;
+    }
     let expires_at: Time = pending(scene.before, &id)?["expires_at"].as_str()?.parse().ok()?;
     if now.plus(seconds(1)) < expires_at {
         Some(Standing::Open)

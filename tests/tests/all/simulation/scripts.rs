@@ -9,32 +9,42 @@ use super::deeds::{Op, Token, Who};
 use super::plan::Planner;
 use super::scene::{all, place, text};
 
-/// Batches of deeds, to be done one after the other.
-pub type Script = VecDeque<Vec<Op>>;
+/// One of the things that are done one after the other.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Deeds, all at once.
+    Do(Vec<Op>),
+    /// Somebody accepts the newest invitation that they got.
+    AcceptNewest(Who),
+    /// So many seconds pass.
+    Pass(i64),
+}
+
+pub type Script = VecDeque<Step>;
+
+fn one_by_one(ops: impl IntoIterator<Item = Op>) -> Script {
+    ops.into_iter().map(|op| Step::Do(vec![op])).collect()
+}
 
 impl Planner<'_> {
     /// What comes next.
     pub fn script(&mut self) -> Script {
         let script = match self.random.random_range(0..100) {
-            0..34 => return Script::from([vec![self.op()]]),
+            0..34 => return one_by_one([self.op()]),
             34..58 => {
                 let many = self.random.random_range(2..8);
-                return Script::from([(0..many).map(|_| self.op()).collect()]);
+                return Script::from([Step::Do((0..many).map(|_| self.op()).collect())]);
             }
-            58..62 => return Script::from([self.storm()]),
-            62..70 => return Script::from([self.about_an_invitation()]),
-            70..77 => return Script::from([self.about_somebody()]),
+            58..62 => return Script::from([Step::Do(self.storm())]),
+            62..70 => return Script::from([Step::Do(self.about_an_invitation())]),
+            70..77 => return Script::from([Step::Do(self.about_somebody())]),
             77..82 => self.owners_against_each_other(),
             82..87 => self.an_inviter_falls(),
             87..92 => self.a_stranger_tries(),
             92..96 => self.somebody_falls(),
             _ => self.an_old_refresh_token(),
         };
-        script.unwrap_or_else(|| Script::from([vec![self.op()]]))
-    }
-
-    fn person(&self, email: &str) -> Option<Who> {
-        self.people.iter().position(|someone| someone.email == email)
+        script.unwrap_or_else(|| one_by_one([self.op()]))
     }
 
     /// Live tokens of a workspace's members of these roles, with whose they are.
@@ -68,37 +78,63 @@ impl Planner<'_> {
                 },
             });
         }
-        (ops.len() > 1).then(|| Script::from([ops]))
+        (ops.len() > 1).then(|| Script::from([Step::Do(ops)]))
     }
 
-    /// Who sent an invitation loses the right to; then it is accepted.
+    /// Somebody is invited; who invited loses the right to, or time passes; then the link is used.
     fn an_inviter_falls(&mut self) -> Option<Script> {
-        let open: Vec<(String, String, String)> = all(self.table, "invitation")
-            .filter(|row| row["end"].is_null() && self.person(&text(row, "email")).is_some())
-            .map(|row| (text(row, "id"), text(row, "workspace_id"), text(row, "invited_by")))
-            .collect();
-        let (invitation, home, target) = open.choose(self.random)?.clone();
-        let link = self.ledger.links.get(&invitation)?.clone();
-        let who = self.person(&link.email)?;
-        let hands = self.hands(&home, &["owner"]);
-        let (token, _) = hands.choose(self.random)?;
+        let free: Vec<Who> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
+        let who = *free.choose(self.random)?;
+        let homes: Vec<String> = all(self.table, "workspace").map(|row| text(row, "id")).collect();
+        let home = homes.choose(self.random)?;
+        let (by, own) = self.hands(home, &["owner"]).choose(self.random)?.clone();
+        let mut inviters = self.hands(home, &["owner", "manager"]);
+        inviters.retain(|(_, id)| *id != own);
+        let email = self.people[who].email.clone();
+        let invite = |token| {
+            let role = "member";
+            Step::Do(vec![Op::Invite { token, email, role }])
+        };
+        let Some((token, target)) = inviters.choose(self.random).cloned() else {
+            let days = self.random.random_range(6..9);
+            return Some(Script::from([
+                invite(by),
+                Step::Pass(days * 24 * 3600),
+                Step::AcceptNewest(who),
+            ]));
+        };
         let fall = if self.random.random_range(0..3) == 0 {
-            Op::Remove { token: *token, target }
+            Op::Remove { token: by, target }
         } else {
             Op::ChangeRole {
-                token: *token,
+                token: by,
                 target,
                 role: "field_worker",
             }
         };
-        let accept = Op::Accept {
-            who,
-            invitation,
-            secret: link.secret,
-            bearer: None,
-            password: Some(self.people[who].password.clone()),
+        Some(Script::from([
+            invite(token),
+            Step::Do(vec![fall]),
+            Step::AcceptNewest(who),
+        ]))
+    }
+
+    /// What the newest link of somebody is good for.
+    pub fn accept_newest(&mut self, who: Who) -> Vec<Op> {
+        let email = &self.people[who].email;
+        let mut links = self.ledger.links.iter().rev();
+        let Some((id, link)) = links.find(|(_, link)| link.email == *email) else {
+            return Vec::new();
         };
-        Some(Script::from([vec![fall], vec![accept]]))
+        let known = self.ledger.passwords.get(email).and_then(|passwords| passwords.first());
+        let password = known.unwrap_or(&self.people[who].password).clone();
+        vec![Op::Accept {
+            who,
+            invitation: id.clone(),
+            secret: link.secret.clone(),
+            bearer: None,
+            password: Some(password),
+        }]
     }
 
     /// Somebody who may do much at home tries it on another's.
@@ -136,7 +172,7 @@ impl Planner<'_> {
             },
             Op::Remove { token, target },
         ];
-        Some(ops.into_iter().map(|op| vec![op]).collect())
+        Some(one_by_one(ops))
     }
 
     /// Somebody whose tokens are in use loses what they have.
@@ -162,7 +198,7 @@ impl Planner<'_> {
             token,
             path: "/workspaces/members",
         };
-        Some(Script::from([vec![look()], vec![fall], vec![look()]]))
+        Some(one_by_one([look(), fall, look()]))
     }
 
     /// A refresh token is used again, most of the time long after it was replaced.
@@ -175,6 +211,6 @@ impl Planner<'_> {
         });
         let old: Vec<Token> = old.map(|(at, _)| at).collect();
         let token = *old.choose(self.random)?;
-        Some(Script::from([vec![Op::Refresh { token }]]))
+        Some(one_by_one([Op::Refresh { token }]))
     }
 }

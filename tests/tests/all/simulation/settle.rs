@@ -23,6 +23,8 @@ pub struct Lessons {
     passwords: Vec<(String, Vec<String>)>,
     /// Users whose new tokens may have ended at once.
     unsettled: Vec<String>,
+    /// Invitations of which nobody can say whether their inviter lost the right before or after sending them.
+    unsure: Vec<String>,
 }
 
 /// Reads the lessons off a batch.
@@ -30,6 +32,7 @@ pub fn learn(scene: &Scene<'_>) -> Lessons {
     let mut lessons = Lessons::default();
     tokens_that_ended(scene, &mut lessons);
     links_that_ended(scene, &mut lessons);
+    links_that_may_have_ended(scene, &mut lessons);
     for row in all(scene.after, "user") {
         let (id, email) = (text(row, "id"), text(row, "email"));
         if user(scene.before, &id).is_some() {
@@ -135,6 +138,27 @@ fn links_that_ended(scene: &Scene<'_>, lessons: &mut Lessons) {
     }
 }
 
+/// Invitations that were made while somebody decided about their inviter.
+fn links_that_may_have_ended(scene: &Scene<'_>, lessons: &mut Lessons) {
+    for row in all(scene.after, "invitation") {
+        let (id, by) = (text(row, "id"), text(row, "invited_by"));
+        if invitation(scene.before, &id).is_some() {
+            continue;
+        }
+        let decided = scene.live().any(|deed| match &deed.op {
+            Op::Remove { target, .. } | Op::ChangeRole { target, .. } => *target == by,
+            _ => false,
+        });
+        let could = place(scene.after, &by)
+            .is_some_and(|(home, role)| row["workspace_id"] == home.as_str() && may_invite(&role, &text(row, "role")));
+        if !could {
+            lessons.links.push((id, "its inviter has no right to send it"));
+        } else if decided {
+            lessons.unsure.push(id);
+        }
+    }
+}
+
 /// Writes the lessons down.
 pub fn settle(
     ledger: &mut Ledger,
@@ -171,6 +195,11 @@ pub fn settle(
         ledger.passwords.insert(email, passwords.into_iter().collect());
     }
     note_marks(ledger, after);
+    for id in lessons.unsure {
+        if let Some(link) = ledger.links.get_mut(&id) {
+            link.unsure = true;
+        }
+    }
     for (id, because) in lessons.links {
         ledger.end_link(&id, because);
     }
@@ -340,6 +369,7 @@ pub fn read_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, &
                 role: text(row, "role"),
                 workspace: home,
                 ended: None,
+                unsure: true,
             };
             ledger.links.insert(id.clone(), link);
             if invitation(after, id).is_none_or(|row| !row["end"].is_null()) {
