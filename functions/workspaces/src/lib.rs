@@ -16,6 +16,7 @@ use shared::ids::random_bytes;
 use shared::models::role::Action;
 use shared::models::workspace::{ChangeId, Founding, Workspace, WorkspaceUpdate, slug_of};
 use shared::store::idempotency::Once;
+use shared::store::invitation::CLEARED_MAX;
 use shared::store::workspace::draft;
 use shared::store::{Key, settle};
 use shared::{App, Code, Error};
@@ -237,13 +238,16 @@ async fn delete_workspace(State(app): State<App>, caller: Caller) -> Result<Json
         if workspace.member_count > 1 {
             return Err(Error::WorkspaceNotEmpty);
         }
+        let mut pending = Vec::new();
         if workspace.pending_count > 0 {
-            let pending = app.store.invitation_list(access.tenant()).await?;
-            app.store.invitation_clear(&access, &pending, now).await?;
-            // The counter moved with them: whether the workspace is empty now takes another look.
+            pending = app.store.invitation_list(access.tenant()).await?;
+        }
+        if let Some(too_many) = pending.get(CLEARED_MAX..).filter(|rest| !rest.is_empty()) {
+            // More than a transaction holds. The counter moves with them: the rest takes another look.
+            app.store.invitation_clear(&access, too_many, now).await?;
             return Err(Error::Stale);
         }
-        app.store.workspace_delete(&access, now).await?;
+        app.store.workspace_delete(&access, &pending, now).await?;
         Ok(Json(WorkspaceDeleted::NEW))
     })
     .await

@@ -37,8 +37,8 @@ pub struct Guard {
 pub const SIBLINGS_MAX: usize = 20;
 /// Rounds in which dead invitations of an e-mail are cleared away: what is left after them only stands in lists.
 const CLEARING_ROUNDS_MAX: usize = 10;
-/// Invitations that one clearing transaction ends: three writes each, of a hundred.
-const CLEARED_MAX: usize = 30;
+/// Invitations that one transaction clears away, alone or with their workspace: three writes each, of a hundred.
+pub const CLEARED_MAX: usize = 30;
 
 /// The items of an invitation of the caller's workspace, to be read beside others.
 #[must_use]
@@ -560,7 +560,7 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
 }
 
 /// The writes that end a pending invitation: its row, its guard, and how it ended.
-fn ended(
+pub(super) fn ended(
     workspace: WorkspaceId,
     id: InvitationId,
     email: &EmailAddress,

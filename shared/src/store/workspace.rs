@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::idempotency::{Done, Once};
+use super::invitation;
 use super::limit::Slot;
 use super::write::UpdateError;
 use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
@@ -14,6 +15,7 @@ use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{SessionId, WorkspaceId, random_bytes};
+use crate::models::invitation::{Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::text::Name;
@@ -159,10 +161,15 @@ impl Store {
         self.update_one(write).await.map_err(Error::from)
     }
 
-    /// Deletes a workspace whose only member is its owner and that has no pending invitations. [`Error::Stale`] when
-    /// either changed.
-    pub async fn workspace_delete(&self, access: &Access, now: Time) -> Result<(), Error> {
+    /// Deletes a workspace whose only member is its owner, and with it its pending invitations: at most [`CLEARED_MAX`],
+    /// and all that it has. [`Error::Stale`] when either changed.
+    ///
+    /// [`CLEARED_MAX`]: super::invitation::CLEARED_MAX
+    pub async fn workspace_delete(&self, access: &Access, pending: &[Pending], now: Time) -> Result<(), Error> {
         let (user, workspace) = (access.user(), access.workspace());
+        let invitations = pending
+            .iter()
+            .flat_map(|row| invitation::ended(workspace.id, row.id, &row.email, Status::Revoked, None, now));
         // A session from before a revocation of all sessions must not wake up when its workspace is gone.
         let live: std::collections::BTreeMap<SessionId, Session> = user
             .sessions
@@ -173,9 +180,9 @@ impl Store {
         let writes = Writes::new()
             .and(
                 Write::delete(Key::workspace(workspace.id))
-                    .when("#member_count = :one AND #pending_count = :zero AND #epoch = :epoch")
+                    .when("#member_count = :one AND #pending_count = :pending AND #epoch = :epoch")
                     .bind(":one", 1)
-                    .bind(":zero", 0)
+                    .bind(":pending", pending.len())
                     .bind(":epoch", workspace.epoch),
             )
             .and(Write::delete(Key::slug(&workspace.slug)))
@@ -196,7 +203,8 @@ impl Store {
                 .bind(":epoch", user.epoch)
                 .bind(":workspace", workspace.id),
             )
-            .and(account::email_unseat(&user.email, workspace.id));
+            .and(account::email_unseat(&user.email, workspace.id))
+            .all(invitations);
         self.commit(writes).await
     }
 

@@ -24,8 +24,8 @@ const BUDGET: &[(&str, &str, usize, &[&str])] = &[
     (
         "DELETE /api/v1/workspaces/",
         "with up to 30 pending invitations",
-        5,
-        &[READ, READ, QUERY, TRANSACT, TRANSACT],
+        3,
+        &[READ, QUERY, TRANSACT],
     ),
     ("PATCH /api/v1/workspaces/members/{user_id}", "", 2, &[READ, TRANSACT]),
     (

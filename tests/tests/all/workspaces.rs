@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, PASSWORD, Person, World, names};
+use crate::invariants;
 
 /// Somebody who was in a workspace and is in none now, logged in again.
 async fn leaver<'w>(world: &'w World, owner: &Person<'w>, name: &str) -> Person<'w> {
@@ -476,6 +477,25 @@ async fn only_the_sole_member_who_owns_it_deletes_a_workspace() {
         owner.remove(&person.id).await.expect(200);
     }
     owner.delete("/workspaces/").await.expect(200);
+}
+
+#[tokio::test]
+async fn more_invitations_than_a_transaction_holds_end_with_their_workspace() {
+    let world = World::new().await;
+    let mut ann = world.owner("ann").await;
+    let id = ann.workspace().await.id();
+    for guest in 0..32 {
+        if guest % 10 == 0 {
+            world.pass(3600);
+            ann.log_in().await;
+        }
+        ann.invite(&format!("guest{guest}@example.com"), "member")
+            .await
+            .expect(201);
+    }
+    ann.delete("/workspaces/").await.expect(200);
+    assert_eq!(world.rows(&[&format!("WS#{id}")]).await, Vec::<String>::new());
+    invariants::check(&world).await;
 }
 
 #[tokio::test]

@@ -311,11 +311,7 @@ fn invitations_change_for_a_reason(scene: &Scene<'_>, findings: &mut Findings) {
             continue;
         }
         if !row["end"].is_null() {
-            // Deleting a workspace ends its invitations first, in transactions of their own: refused then, it leaves them ended.
-            let dissolving = scene.deeds.iter().chain(scene.carried);
-            let mut dissolving = dissolving.filter(|deed| matches!(deed.op, Op::Dissolve { .. }));
-            let ended = scene.live().any(|deed| may_have_ended(scene, deed, &id, row))
-                || dissolving.any(|deed| may_have_ended(scene, deed, &id, row));
+            let ended = scene.live().any(|deed| may_have_ended(scene, deed, &id, row));
             findings.expect("I3", ended, || format!("nobody ended {id} as {}", row["end"]));
         } else if let (Some(was), Some(is)) = (pending(scene.before, &id), pending(scene.after, &id)) {
             let extended = was["expires_at"] == is["expires_at"]
