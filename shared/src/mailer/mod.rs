@@ -1,4 +1,4 @@
-//! Mails, through SES. What a person wrote is escaped by the template engine, is no link ([`name`]), and never reaches a
+//! Mails, through SES. What a person wrote is escaped by the template engine, is no link (`name.rs`), and never reaches a
 //! header as it came.
 
 mod name;

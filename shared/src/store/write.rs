@@ -361,8 +361,7 @@ impl Store {
         }
     }
 
-    /// Updates one item and answers it as it is then; [`UpdateError::Condition`] with the item as it stood when a
-    /// condition did not hold.
+    /// Updates one item and answers it as it is then; where a condition did not hold, the item as it stood.
     ///
     /// The update leaves an id of its own on the item. A try that finds it there was applied before, its answer being
     /// lost, and is not applied again. Only another update between the two tries hides it; so updates either say

@@ -11,6 +11,7 @@ mod deployed;
 mod faulty;
 mod harness;
 mod invariants;
+mod logs;
 mod meter;
 mod template;
 

@@ -1,51 +1,14 @@
 //! What must not be shown is nowhere shown: not in a log, a list, an error, a mail to somebody else, nor in the table.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use local::mailbox::Fault;
 use serde_json::{Value, json};
 use shared::config::SecretSource;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::invariants;
-
-/// What functions log, with everything that our own crates have to say.
-const FILTER: &str = "info,auth=trace,invitations=trace,members=trace,sessions=trace,shared=trace,usage=trace,workspaces=trace,\
-    aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-pub struct Logs(Arc<Mutex<Vec<u8>>>);
-
-impl Logs {
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Logs {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'w> MakeWriter<'w> for Logs {
-    type Writer = Self;
-
-    fn make_writer(&'w self) -> Self {
-        self.clone()
-    }
-}
+use crate::logs::Logs;
 
 /// Secrets by name, and who may see them.
 #[derive(Default)]
@@ -234,11 +197,7 @@ async fn invitations(
 #[tokio::test]
 async fn a_life_leaves_no_secret_behind() {
     let logs = Logs::default();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(EnvFilter::new(FILTER))
-        .with_writer(logs.clone());
-    let _logged = subscriber.finish().set_default();
+    let _kept = logs.keep();
     let world = World::new().await;
     let mut secrets = Secrets::default();
     let answers = life(&world, &mut secrets).await;

@@ -10,8 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::harness::World;
 use crate::invariants;
+use crate::logs::Logs;
 use crate::meter::{batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, seen, travel, use_up};
-use crate::secrets::Logs;
 
 const NOON: &str = "2096-03-15T12:00:00Z";
 

@@ -6,7 +6,6 @@ use super::deeds::{Deed, Op};
 use super::judge::judge;
 use super::ledger::{INVITE, Life, Record, Taken};
 use super::life::{Simulation, Weather};
-use super::logs::Logs;
 use super::oracle::expected;
 use super::scene::{Scene, all, text};
 use super::settle::read_mails;
@@ -14,6 +13,7 @@ use super::told::{lists_tell_the_truth, refusals_change_nothing};
 use super::usage::usage_is_counted_once;
 use crate::harness::World;
 use crate::invariants::{Findings, Table};
+use crate::logs::Logs;
 
 /// A deed that nobody did, answered with `status` and `body`.
 fn said(at: &Simulation<'_>, op: Op, status: u16, code: &str, body: Value) -> Deed {

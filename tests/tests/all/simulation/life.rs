@@ -13,7 +13,6 @@ use rand::{Rng, SeedableRng};
 use super::deeds::{Deed, Op, Outcome, Someone, perform, person};
 use super::judge::judge;
 use super::ledger::{Ledger, Life, Taken};
-use super::logs::Logs;
 use super::oracle::expected;
 use super::plan::Planner;
 use super::scene::{Scene, all, pending, text};
@@ -25,6 +24,7 @@ use super::usage::{good_records_are_taken, usage_is_counted_once};
 use crate::faulty::{Faults, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
+use crate::logs::Logs;
 
 /// Batches of deeds in one seed.
 const BATCHES: usize = 70;

@@ -9,7 +9,6 @@ mod deeds;
 mod judge;
 mod ledger;
 mod life;
-mod logs;
 mod oracle;
 mod pick;
 mod plan;
@@ -24,8 +23,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use life::{Weather, live};
-use logs::Logs;
 use tally::Tally;
+
+use crate::logs::Logs;
 
 /// Of a hundred calls to the table, how many meet a fault: a seed's level is picked by its number.
 const LEVELS: [u32; 3] = [0, 5, 20];
