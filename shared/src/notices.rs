@@ -12,6 +12,7 @@ use crate::mailer::NoticeMail;
 use crate::models::delivery::DeliveryStatus;
 use crate::models::notice::{LEASE, Notice, TURN};
 use crate::models::usage::{Tier, Usage, reached};
+use crate::outbox::FIRST_SEND_MAX;
 use crate::store::usage::Month;
 use crate::store::{Key, Write, notice};
 
@@ -42,7 +43,7 @@ pub fn writes(notices: &[Notice]) -> Vec<Write> {
 pub async fn send_all(app: &App, notices: Vec<Notice>) {
     let turn = Deadline::after(TURN);
     for notice in notices {
-        if turn.left().is_zero() {
+        if turn.left().is_zero() || Deadline::current().left() < FIRST_SEND_MAX {
             break;
         }
         if let Err(error) = send_until(app, notice::key(&notice), &notice::place(&notice), turn).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::auth::invite::link;
 use crate::clock::Time;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ids::{InvitationId, WorkspaceId};
 use crate::mailer::{InvitationMail, MailError};
@@ -154,6 +155,10 @@ pub async fn invitation_retry(
                 link: &link,
                 held_until,
             };
+            if Deadline::current().left() < FIRST_SEND_MAX {
+                // Sent now, it might be sent again, its fate unrecorded. It is due again when the claim ends.
+                return Ok(None);
+            }
             let stands = invitation_send(app, letter).await?;
             return Ok(stands.map(|delivery| delivery.status));
         }

@@ -73,7 +73,9 @@ async fn again(app: &App, once: &Once, access: &Access, done: Done<Pending>) -> 
     let mut done = done;
     while !done.is_final && app.now() < until && started.elapsed() < MAIL_MAX && deadline.left() > LOOK_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
-        let items = app.store.get(once.key().into_iter().collect()).await?;
+        let Ok(items) = app.store.get(once.key().into_iter().collect()).await else {
+            break;
+        };
         match once.done(&items, Some(access.tenant()), app.now())? {
             Some(newer) => done = newer,
             None => break,

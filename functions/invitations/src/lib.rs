@@ -165,6 +165,8 @@ async fn create_invitation(
             .and_then(|maker| Ok((maker, Invitee::of(&access, body, &items)?)));
         let (maker, invitee) = match fit {
             Ok(fit) => fit,
+            // Read on both sides of somebody's deed.
+            Err(Error::Stale) => return Err(Error::Stale),
             Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
             Err(refusal) => {
@@ -349,10 +351,9 @@ async fn extend_invitation(
         let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let ExpiryIn { expires_at } = payload.parse()?;
         let invited = target(&access, &mut items, id)?;
-        invited.open()?;
         extend(expires_at, now)?;
-        let id = invited.invitation.id;
-        let pending = app.store.invitation_extend(&access, id, expires_at).await?;
+        let pending = invited.open()?;
+        let pending = app.store.invitation_extend(&access, pending, expires_at).await?;
         Ok(Json(InvitationOut::new(pending, now)))
     })
     .await
@@ -397,6 +398,8 @@ async fn resend_invitation(
             .and_then(|maker| Ok((maker, invited.live(now)?.recipient_turn)));
         let (maker, last) = match fit {
             Ok(fit) => fit,
+            // Read on both sides of somebody's deed.
+            Err(Error::Stale) => return Err(Error::Stale),
             Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;

@@ -152,23 +152,20 @@ async fn update(
     parse: impl Fn() -> Result<WorkspaceUpdate, Error>,
 ) -> Result<Tagged, Error> {
     let now = app.now();
-    let change = if_match.names_a_version().then(|| ChangeId::new(random_bytes()));
+    let change = ChangeId::new(random_bytes());
     settle(async || {
         let access = app.authorize(caller, Action::UpdateWorkspace).await?;
         let update = parse()?;
         let workspace = access.workspace();
         // A try whose answer was lost was applied: the version is another by its own doing.
-        if change.as_ref().is_some_and(|change| workspace.changes.contains(change)) {
+        if workspace.changes.contains(&change) {
             return Ok(Tagged::new(workspace));
         }
         if_match.check(&workspace.entity_tag())?;
         if update == WorkspaceUpdate::default() {
             return Ok(Tagged::new(workspace));
         }
-        let updated = app
-            .store
-            .workspace_update(&access, &update, change.as_ref(), now)
-            .await?;
+        let updated = app.store.workspace_update(&access, &update, &change, now).await?;
         Ok(Tagged::new(&updated))
     })
     .await
@@ -228,9 +225,14 @@ async fn create_workspace(
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
+    params(IfMatch),
     responses((status = 200, description = "It is gone", body = WorkspaceDeleted))
 )]
-async fn delete_workspace(State(app): State<App>, caller: Caller) -> Result<Json<WorkspaceDeleted>, Error> {
+async fn delete_workspace(
+    State(app): State<App>,
+    caller: Caller,
+    if_match: IfMatch,
+) -> Result<Json<WorkspaceDeleted>, Error> {
     let now = app.now();
     settle(async || {
         let access = app.authorize(&caller, Action::DeleteWorkspace).await?;
@@ -238,6 +240,7 @@ async fn delete_workspace(State(app): State<App>, caller: Caller) -> Result<Json
         if workspace.member_count > 1 {
             return Err(Error::WorkspaceNotEmpty);
         }
+        if_match.check(&workspace.entity_tag())?;
         let mut pending = Vec::new();
         if workspace.pending_count > 0 {
             pending = app.store.invitation_list(access.tenant()).await?;

@@ -43,12 +43,6 @@ impl IfMatch {
             Self::Tags(_) => Err(Error::PreconditionFailed),
         }
     }
-
-    /// Whether it is meant for one version only.
-    #[must_use]
-    pub fn names_a_version(&self) -> bool {
-        matches!(self, Self::Tags(_))
-    }
 }
 
 /// The strong tags of a list; weak ones never match, so they are left out. None when it is no list of tags.

@@ -95,7 +95,8 @@ pub struct Pending {
     pub delivery: Delivery,
     /// The page that its link leads to: a mail that is sent again carries the very same link.
     pub link_page: Url,
-    /// What its recipient's budget had for its mail.
+    /// What its recipient's budget had for its mail. Only a guess begins here, so that any will do where there is none.
+    #[serde(default)]
     pub recipient_turn: Turn,
 }
 

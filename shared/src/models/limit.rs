@@ -23,6 +23,12 @@ pub struct Rule {
     pub window: Duration,
 }
 
+impl Default for Turn {
+    fn default() -> Self {
+        Self::Slot { index: 0 }
+    }
+}
+
 impl Rule {
     const fn per_minute(name: &'static str, limit: usize) -> Self {
         Self {

@@ -12,8 +12,7 @@ use crate::ids::{UserId, WorkspaceId};
 /// How long a claim on sending holds: longer than a turn and the step in which it ends.
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a turn of telling owners goes on; who is left is told in the next one. The step in which it ends (a mail, that it
-/// was told, that all were told) takes 11.5 s at most by the clients' time-outs, so that a turn is over within
-/// [`SEND_MAX`](crate::outbox::SEND_MAX) and long before its claim.
+/// was told, that all were told) takes 2.5 s and twice a step of a call at most, so that a turn is over long before its claim.
 pub const TURN: Duration = Duration::from_secs(10);
 /// After which a notice is given up.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);

@@ -273,9 +273,12 @@ impl Store {
         self.commit(created(access, &new, now).and(check)).await
     }
 
-    /// Moves a pending invitation's expiry; [`Error::Stale`] when it ended meanwhile.
-    pub async fn invitation_extend(&self, access: &Access, id: InvitationId, to: Time) -> Result<Pending, Error> {
-        let write = Write::update(Key::pending(access.workspace().id, id), "SET #expires_at = :expires_at")
+    /// Moves the expiry of `pending`, as read; [`Error::Stale`] when it ended or moved meanwhile.
+    pub async fn invitation_extend(&self, access: &Access, pending: &Pending, to: Time) -> Result<Pending, Error> {
+        let key = Key::pending(access.workspace().id, pending.id);
+        let write = Write::update(key, "SET #expires_at = :expires_at")
+            .when("#expires_at = :read")
+            .bind(":read", pending.expires_at)
             .bind(":expires_at", to);
         self.update_one(write).await.map_err(Error::from)
     }

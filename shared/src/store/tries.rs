@@ -17,6 +17,10 @@ use crate::error::Error;
 /// Tries of a batch whose keys were not all processed, and of a write that the table refuses for the moment.
 pub(super) const TRIES_MAX: u32 = 8;
 
+/// With less time left no write is begun: nobody would hear what became of it. One that may have been applied is still asked
+/// about.
+const WRITE_MIN: Duration = Duration::from_millis(300);
+
 /// What a failed try of a write says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weighed {
@@ -80,9 +84,15 @@ impl Tries {
     /// Makes a try; what it came to, unless time runs out meanwhile.
     pub(super) fn attempt<T>(&self, sending: impl Future<Output = T>) -> impl Future<Output = Result<T, Error>> {
         let (call, deadline) = (self.call, self.deadline);
+        let is_too_late = !self.may_be_applied && deadline.left() < WRITE_MIN;
         // On the heap: the SDK's futures are large, and callers' would grow with them.
         let sending = Box::pin(sending);
-        async move { deadline.bound(sending).await.ok_or_else(|| out_of_time(call)) }
+        async move {
+            if is_too_late {
+                return Err(out_of_time(call));
+            }
+            deadline.bound(sending).await.ok_or_else(|| out_of_time(call))
+        }
     }
 
     /// Waits before the next try, if there is to be one. A write that was refused each time is given up after

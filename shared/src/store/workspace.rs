@@ -99,13 +99,14 @@ impl Store {
         self.commit(writes).await
     }
 
-    /// Updates a workspace's fields and answers it as it is then. `change`, if there is one, is meant for the version
-    /// that was read, and for no other: [`Error::Stale`] when somebody was faster.
+    /// Updates a workspace's fields and answers it as it is then. `change` is meant for the version that was read, and for no
+    /// other: [`Error::Stale`] when somebody was faster. Made again without that condition, it could undo what somebody
+    /// who had seen it made of it.
     pub async fn workspace_update(
         &self,
         access: &Access,
         update: &WorkspaceUpdate,
-        change: Option<&ChangeId>,
+        change: &ChangeId,
         now: Time,
     ) -> Result<Workspace, Error> {
         let mut expression = FieldUpdate::new();
@@ -126,10 +127,6 @@ impl Store {
         );
         expression.field("map_home", update.map_home.as_ref());
         let key = Key::workspace(access.workspace().id);
-        let Some(change) = change else {
-            let write = expression.into_write(key, now);
-            return self.update_one(write).await.map_err(Error::from);
-        };
         expression.field("changes", Change::Set(&access.workspace().changes_with(change)));
         let write = expression
             .into_write(key.clone(), now)
@@ -180,10 +177,11 @@ impl Store {
         let writes = Writes::new()
             .and(
                 Write::delete(Key::workspace(workspace.id))
-                    .when("#member_count = :one AND #pending_count = :pending AND #epoch = :epoch")
+                    .when("#member_count = :one AND #pending_count = :pending AND #epoch = :epoch AND #version = :version")
                     .bind(":one", 1)
                     .bind(":pending", pending.len())
-                    .bind(":epoch", workspace.epoch),
+                    .bind(":epoch", workspace.epoch)
+                    .bind(":version", workspace.version),
             )
             .and(Write::delete(Key::slug(&workspace.slug)))
             .and(Write::delete(Key::member(

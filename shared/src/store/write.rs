@@ -364,8 +364,8 @@ impl Store {
     /// Updates one item and answers it as it is then; where a condition did not hold, the item as it stood.
     ///
     /// The update leaves an id of its own on the item. A try that finds it there was applied before, its answer being
-    /// lost, and is not applied again. Only another update between the two tries hides it; so updates either say
-    /// in their condition what they were decided on, or come to the same when they are made twice.
+    /// lost, and is not applied again. Only another update between the two tries hides it; so updates say in
+    /// their condition what they were decided on.
     pub async fn update_one<T: DeserializeOwned>(&self, write: Write) -> Result<T, UpdateError> {
         let id = URL_SAFE_NO_PAD.encode(crate::ids::random_bytes::<12>());
         let write = write.stamped(&id);

@@ -217,3 +217,43 @@ async fn a_change_whose_answer_was_lost_is_no_stale_one() {
     assert_eq!(ann.version().await, current);
     ann.patch_if(&current, json!({"name": "Later"})).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_workspace_is_deleted_as_it_was_read() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    let read = ann.version().await;
+    ann.patch_if(&read, json!({"name": "Newer"})).await.expect(200);
+    let before = world.deeds().await;
+    ann.change_if("DELETE", &[&read], Value::Null)
+        .await
+        .refused(412, "PRECONDITION_FAILED");
+    assert_eq!(world.deeds().await, before);
+    let current = ann.version().await;
+    ann.change_if("DELETE", &[&current], Value::Null).await.expect(200);
+    ann.workspace().await.refused(404, "WORKSPACE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_late_does_not_undo_what_was_made_of_it() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    let ben = world.joins(&ann, "ben", "owner").await;
+    // Applied at once; nothing is heard of it until its time is up, and it is tried again.
+    world.faults.next(&["UpdateItem"], 1, Fault::Lost(Loss::TimedOut));
+    let first = ann.patch("/workspaces/", json!({"name": "First", "timezone": "Europe/Paris"}));
+    let second = async {
+        let read = loop {
+            let read = ben.workspace().await;
+            if read.body["name"] == "First" {
+                break tag(&read);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        ben.patch_if(&read, json!({"name": "Second"})).await.expect(200)
+    };
+    let (first, second) = futures::join!(first, second);
+    first.expect(200);
+    assert_eq!(second.body["timezone"], "Europe/Paris");
+    assert_eq!(ann.workspace().await.body, second.body);
+}
