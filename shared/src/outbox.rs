@@ -25,7 +25,8 @@ const CLAIM_HOLDS: Duration = Duration::from_secs(120);
 /// How long its maker may take to send a mail and record its fate: the mail service's time-out, and some of the table's.
 pub const FIRST_SEND_MAX: Duration = Duration::from_secs(4);
 /// How long claiming, reading, sending and recording one mail takes, when most of it takes as long as the clients'
-/// time-outs let it. A table that is down for longer leaves the fate unrecorded.
+/// time-outs let it. When less than [`FIRST_SEND_MAX`] is left by then, the mail
+/// is not sent and stays due.
 pub const SEND_MAX: Duration = Duration::from_secs(22);
 
 /// An invitation's mail that the caller holds.

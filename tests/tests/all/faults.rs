@@ -483,9 +483,9 @@ async fn a_table_that_fails_for_good_is_told_of_in_time_and_nothing_is_half_done
             world.faults.next(WRITES, FOREVER, fault);
             let began = Instant::now();
             let answer = theatre.act(deed, &world).await;
-            // Some of it is a busy machine's. Without a deadline a write of unknown outcome would be tried for ever.
+            // The machine's slowness has a second.
             assert!(
-                began.elapsed() < SHORT + Duration::from_secs(6),
+                began.elapsed() < SHORT + Duration::from_millis(1500),
                 "{case}: {:?}",
                 began.elapsed()
             );
@@ -589,9 +589,8 @@ async fn a_read_that_never_answers_is_told_of_in_time() {
     world.faults.next(READS, FOREVER, Fault::TimedOut);
     let began = Instant::now();
     ann.get("/workspaces/members").await.refused(503, "SERVICE_UNAVAILABLE");
-    // Without a deadline the SDK would go on for 4.5 s.
     assert!(
-        began.elapsed() < SHORT + Duration::from_millis(2500),
+        began.elapsed() < SHORT + Duration::from_secs(1),
         "{:?}",
         began.elapsed()
     );
