@@ -42,7 +42,12 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
     (
         "delete",
         "/api/v1/workspaces/",
-        &[Code::Forbidden, Code::WorkspaceNotEmpty, Code::WorkspaceNotFound],
+        &[
+            Code::Forbidden,
+            Code::PreconditionFailed,
+            Code::WorkspaceNotEmpty,
+            Code::WorkspaceNotFound,
+        ],
     ),
 ];
 

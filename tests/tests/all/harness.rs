@@ -34,7 +34,7 @@ use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
 use crate::faulty::Faults;
-use crate::{deployed, template};
+use crate::{deployed, documented, template};
 
 pub const PASSWORD: &str = "correct horse";
 
@@ -218,7 +218,8 @@ impl World {
         rows
     }
 
-    /// What is answered to a request; whoever answers is held to the role that the template gives its function.
+    /// What is answered to a request; whoever answers is held to the role that the template gives its function, and what
+    /// is answered to the OpenAPI document.
     pub async fn send(&self, request: Request<Body>, address: IpAddr) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(Gateway {
@@ -227,9 +228,12 @@ impl World {
             domain_name: Some("api.example.com".to_owned()),
         });
         request.extensions_mut().insert(Deadline::after(self.time_to_answer));
-        let function = template::route(request.method().as_str(), request.uri().path()).function;
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let function = template::route(&method, &path).function;
         let answering = self.router.clone().oneshot(request);
-        Answer::read(deployed::in_role(function, answering).await.unwrap()).await
+        let answer = Answer::read(deployed::in_role(function, answering).await.unwrap()).await;
+        documented::hold(&method, &path, &answer);
+        answer
     }
 }
 

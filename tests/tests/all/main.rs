@@ -8,6 +8,7 @@
 #![expect(unreachable_pub, reason = "a binary of tests has no outside to reach")]
 
 mod deployed;
+mod documented;
 mod faulty;
 mod harness;
 mod invariants;
