@@ -338,6 +338,14 @@ async fn map_home_comes_back_as_it_was_given() {
         "{}",
         read.text
     );
+    // To the last digit, however often it is read and sent back.
+    for number in ["-9.895944558628227e+264", "13.377703825384376", "5e-324"] {
+        let sent = format!(r#"{{"map_home":{{"n":{number}}}}}"#);
+        owner.raw("PATCH", "/workspaces/", sent).await.expect(200);
+        let read = owner.workspace().await;
+        let given = format!(r#""map_home":{{"n":{number}}}"#);
+        assert!(read.text.contains(&given), "{number}: {}", read.text);
+    }
 }
 
 #[tokio::test]
