@@ -36,6 +36,7 @@ mod secrets;
 mod simulation;
 mod tenants;
 mod tokens;
+mod trigger_faults;
 mod usage;
 mod usage_aggregation;
 mod usage_ingest;
