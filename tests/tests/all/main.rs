@@ -10,6 +10,7 @@
 mod deployed;
 mod documented;
 mod faulty;
+mod frozen;
 mod harness;
 mod invariants;
 mod logs;
@@ -21,6 +22,7 @@ mod budget;
 mod deployment;
 mod events;
 mod faults;
+mod frozen_races;
 mod fuzz;
 mod hostile;
 mod house;
