@@ -225,15 +225,23 @@ async fn life(seed: u64) {
                 again = [first, second].concat();
             }
             3 => {
-                // One record: more would be of days that the frozen run has too, and it would see that they grew.
-                let later = vec![Record::random(random, &workspaces, world.clock.now())];
-                sent.extend(later.iter().cloned());
+                // One record, often of an older day: of a day that the frozen run has too it would see that it grew.
+                let mut later = Record::random(random, &workspaces, world.clock.now());
+                if random.random() {
+                    let ago_s = random.random_range(4..25) * 24 * 3600;
+                    later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
+                }
+                sent.push(later.clone());
                 again = deliver(&world, random, batch, FOREVER).await;
-                let before = Before::Call(random.random_range(1..12));
+                let before = if random.random() {
+                    Before::First("TransactWriteItems")
+                } else {
+                    Before::Call(random.random_range(1..16))
+                };
                 let ours = workspaces.clone();
                 let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
                 let meanwhile = async {
-                    again.extend(deliver(&world, random, later, FOREVER).await);
+                    again.extend(deliver(&world, random, vec![later], FOREVER).await);
                     aggregate(&world.app, &workspaces, FOREVER).await;
                 };
                 frozen(&world, before, run, meanwhile).await;
