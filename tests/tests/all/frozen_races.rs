@@ -64,7 +64,7 @@ async fn who_accepts_too_late_joins_nowhere() {
                     .expect(200);
             }
         };
-        let answer = answered_late(&world, request, meanwhile).await;
+        let answer = answered_late(&world, request, Box::pin(meanwhile)).await;
         // Of who was accepted meanwhile there is an account, and this is not its password.
         let told = (
             answer.status.as_u16(),
@@ -120,7 +120,7 @@ async fn each_item_of_an_invitation_is_enough_to_refuse_its_acceptance() {
             };
             update.send().await.unwrap();
         };
-        let answer = answered_late(&world, request, meanwhile).await;
+        let answer = answered_late(&world, request, Box::pin(meanwhile)).await;
         assert!([400, 503].contains(&answer.status.as_u16()), "{ended}: {}", answer.text);
         assert_eq!(ann.members().await.expect(200).body["total"], 1, "{ended}");
         assert_eq!(

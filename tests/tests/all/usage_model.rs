@@ -178,6 +178,30 @@ async fn aggregate(app: &App, workspaces: &[String], polls: usize) {
     }
 }
 
+/// A run that freezes while a record comes in and another run rolls it up; the record.
+async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2]) -> Record {
+    // Often of an older day: of a day that the frozen run has too it would see that it grew.
+    let mut later = Record::random(random, workspaces, world.clock.now());
+    if random.random() {
+        let ago_s = random.random_range(4..25) * 24 * 3600;
+        later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
+    }
+    let before = if random.random() {
+        Before::First("TransactWriteItems")
+    } else {
+        Before::Call(random.random_range(1..16))
+    };
+    let ours = workspaces.clone();
+    let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
+    let meanwhile = async {
+        let left = deliver(world, random, vec![later.clone()], FOREVER).await;
+        assert!(left.is_empty(), "{left:?} was not taken");
+        aggregate(&world.app, workspaces, FOREVER).await;
+    };
+    frozen(world, before, run, meanwhile).await;
+    later
+}
+
 const FOREVER: usize = usize::MAX;
 
 async fn life(seed: u64) {
@@ -225,26 +249,9 @@ async fn life(seed: u64) {
                 again = [first, second].concat();
             }
             3 => {
-                // One record, often of an older day: of a day that the frozen run has too it would see that it grew.
-                let mut later = Record::random(random, &workspaces, world.clock.now());
-                if random.random() {
-                    let ago_s = random.random_range(4..25) * 24 * 3600;
-                    later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
-                }
-                sent.push(later.clone());
                 again = deliver(&world, random, batch, FOREVER).await;
-                let before = if random.random() {
-                    Before::First("TransactWriteItems")
-                } else {
-                    Before::Call(random.random_range(1..16))
-                };
-                let ours = workspaces.clone();
-                let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
-                let meanwhile = async {
-                    again.extend(deliver(&world, random, vec![later], FOREVER).await);
-                    aggregate(&world.app, &workspaces, FOREVER).await;
-                };
-                frozen(&world, before, run, meanwhile).await;
+                let later = overtaken(&world, random, &workspaces).await;
+                sent.push(later);
             }
             _ => {
                 again = batch;
