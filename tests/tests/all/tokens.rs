@@ -1,4 +1,4 @@
-//! Attacks on tokens, by the list of RFC 8725 and beyond what `hostile.rs` holds: each is refused with exactly one status and
+//! Attacks on tokens, by the list of RFC 8725 and beyond what `hostile_tokens.rs` holds: each is refused with exactly one status and
 //! code, on a route that reads and on one that writes, and nothing is written.
 
 use base64::Engine;
@@ -12,7 +12,8 @@ use shared::config::SecretSource;
 use shared::secret::Secret;
 
 use crate::harness::{Person, World};
-use crate::hostile::{opened, proper, signed, signing_key, unsigned, with};
+use crate::hostile::proper;
+use crate::hostile_tokens::{opened, signed, signing_key, unsigned, with};
 
 const BASE64URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

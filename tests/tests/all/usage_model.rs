@@ -1,22 +1,22 @@
 //! Usage against plain arithmetic: random records, delivered again, late, around midnight and the ends of months, while
-//! runs come twice, at once, or are killed or frozen between any two steps.
+//! runs come twice, at once, are killed between any two steps, or frozen before any of their calls.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::frozen::{Before, frozen};
+use crate::harness::World;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use shared::App;
 use shared::clock::Time;
 use shared::event::Deadline;
 use shared::store::keys::shard_of;
-
-use crate::harness::World;
 
 /// What a record says. The same id always says the same: it is the same record, delivered again.
 #[derive(Clone, Debug)]
@@ -128,23 +128,7 @@ fn months_of(days: BTreeMap<(String, String), (u64, u64)>) -> BTreeMap<(String, 
 
 /// Runs `future` until it has been woken `polls` times, then drops it: what a process that ends there leaves behind.
 async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    polled(polls, Box::pin(future).as_mut()).await
-}
-
-/// Runs `future` until it has been woken `polls` times, leaves it alone while `meanwhile` runs, and then runs it to its
-/// end: a process that was frozen, and knows nothing of what happened since.
-async fn frozen_after<F: Future>(polls: usize, future: F, meanwhile: impl Future<Output = ()>) -> F::Output {
-    let mut future = Box::pin(future);
-    let ended = polled(polls, future.as_mut()).await;
-    meanwhile.await;
-    match ended {
-        Some(output) => output,
-        None => future.await,
-    }
-}
-
-async fn polled<F: Future>(polls: usize, mut future: Pin<&mut F>) -> Option<F::Output> {
-    let mut left = polls;
+    let (mut future, mut left) = (Box::pin(future), polls);
     std::future::poll_fn(move |context| {
         if left == 0 {
             return Poll::Ready(None);
@@ -182,16 +166,40 @@ async fn deliver(world: &World, random: &mut StdRng, records: Vec<Record>, polls
 }
 
 /// A run over the shards of the workspaces there are.
-async fn aggregate(world: &World, workspaces: &[String], polls: usize) {
+async fn aggregate(app: &App, workspaces: &[String], polls: usize) {
     for workspace in workspaces {
         let shard = shard_of(workspace.parse().unwrap());
         let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
         let event = serde_json::from_value(event).unwrap();
-        let call = usage_aggregator::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)));
+        let call = usage_aggregator::handle(app.clone(), event, Deadline::after(Duration::from_secs(60)));
         if let Some(ended) = killed_after(polls, call).await {
             ended.unwrap();
         }
     }
+}
+
+/// A run that freezes while a record comes in and another run rolls it up; the record.
+async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2]) -> Record {
+    // Often of an older day: of a day that the frozen run has too it would see that it grew.
+    let mut later = Record::random(random, workspaces, world.clock.now());
+    if random.random() {
+        let ago_s = random.random_range(4..25) * 24 * 3600;
+        later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
+    }
+    let before = if random.random() {
+        Before::First("TransactWriteItems")
+    } else {
+        Before::Call(random.random_range(1..16))
+    };
+    let ours = workspaces.clone();
+    let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
+    let meanwhile = async {
+        let left = deliver(world, random, vec![later.clone()], FOREVER).await;
+        assert!(left.is_empty(), "{left:?} was not taken");
+        aggregate(&world.app, workspaces, FOREVER).await;
+    };
+    frozen(world, before, run, meanwhile).await;
+    later
 }
 
 const FOREVER: usize = usize::MAX;
@@ -228,35 +236,28 @@ async fn life(seed: u64) {
             0 => again = deliver(&world, random, batch, polls).await,
             1 => {
                 again = deliver(&world, random, batch, FOREVER).await;
-                aggregate(&world, &workspaces, polls).await;
+                aggregate(&world.app, &workspaces, polls).await;
             }
             2 => {
                 let (mut one, mut other) = (StdRng::from_rng(random), StdRng::from_rng(random));
                 let halves = batch.split_off(batch.len() / 2);
                 let ((), first, second) = futures::join!(
-                    aggregate(&world, &workspaces, polls),
+                    aggregate(&world.app, &workspaces, polls),
                     deliver(&world, &mut one, batch, polls),
                     deliver(&world, &mut other, halves, FOREVER)
                 );
                 again = [first, second].concat();
             }
             3 => {
-                // One record: more would be of days that the frozen run has too, and it would see that they grew.
-                let later = vec![Record::random(random, &workspaces, world.clock.now())];
-                sent.extend(later.iter().cloned());
                 again = deliver(&world, random, batch, FOREVER).await;
-                let frozen = random.random_range(1..60);
-                let meanwhile = async {
-                    again.extend(deliver(&world, random, later, FOREVER).await);
-                    aggregate(&world, &workspaces, FOREVER).await;
-                };
-                frozen_after(frozen, aggregate(&world, &workspaces, FOREVER), meanwhile).await;
+                let later = overtaken(&world, random, &workspaces).await;
+                sent.push(later);
             }
             _ => {
                 again = batch;
                 futures::join!(
-                    aggregate(&world, &workspaces, FOREVER),
-                    aggregate(&world, &workspaces, polls)
+                    aggregate(&world.app, &workspaces, FOREVER),
+                    aggregate(&world.app, &workspaces, polls)
                 );
             }
         }
@@ -270,13 +271,13 @@ async fn life(seed: u64) {
     }
     again = deliver(&world, random, again, FOREVER).await;
     assert!(again.is_empty(), "seed {seed}: {again:?} were not taken");
-    aggregate(&world, &workspaces, FOREVER).await;
+    aggregate(&world.app, &workspaces, FOREVER).await;
 
     let days = sums(&sent, Time::date);
     let months = sums(&sent, Time::month);
     assert_eq!(stored(&world, &workspaces, "usage-day").await, days, "seed {seed}");
     assert_eq!(stored(&world, &workspaces, "usage-month").await, months, "seed {seed}");
-    aggregate(&world, &workspaces, FOREVER).await;
+    aggregate(&world.app, &workspaces, FOREVER).await;
     assert_eq!(
         stored(&world, &workspaces, "usage-day").await,
         days,
