@@ -383,6 +383,7 @@ impl Store {
                 None,
                 now,
             ))
+            .witnessed()
             .and(fewer_pending(invitation.workspace_id, 1));
         self.commit(writes).await
     }
@@ -394,8 +395,8 @@ impl Store {
             let writes = chunk.iter().fold(Writes::new(), |writes, row| {
                 writes.all(ended(workspace_id, row.id, &row.email, Status::Revoked, None, now))
             });
-            self.commit(writes.and(fewer_pending(workspace_id, chunk.len())))
-                .await?;
+            let writes = writes.and(fewer_pending(workspace_id, chunk.len())).witnessed();
+            self.commit(writes).await?;
         }
         Ok(())
     }
@@ -411,7 +412,7 @@ impl Store {
             let writes = guards.iter().take(SIBLINGS_MAX).fold(Writes::new(), |writes, guard| {
                 writes.all(sibling_ended(guard, email, now))
             });
-            self.commit(writes).await?;
+            self.commit(writes.witnessed()).await?;
         }
         Ok(())
     }
@@ -464,6 +465,7 @@ impl Store {
                 Key::member(workspace.id, now, user.id),
                 &Member::of(user, &membership),
             ))
+            .witnessed()
             .all(seated)
             .all(
                 context
@@ -541,6 +543,7 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     let writes = Writes::new()
         .maybe(new.once.remember(Some(access.tenant()), done, now))
         .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
+        .witnessed()
         .and(pending_write)
         .and(new.slot.write())
         .all(new.mail.iter().map(|mail| mail.slot.write()));
@@ -562,7 +565,8 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     }
 }
 
-/// The writes that end a pending invitation: its row, its guard, and how it ended.
+/// The writes that end a pending invitation: its row, its guard, and, last, how it ended. That is written once: it can
+/// witness the ending.
 pub(super) fn ended(
     workspace: WorkspaceId,
     id: InvitationId,

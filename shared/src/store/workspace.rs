@@ -49,22 +49,22 @@ pub fn founder(workspace: &Workspace) -> Membership {
     Membership::new(workspace.id, Role::Owner, workspace.created_at, workspace.epoch)
 }
 
-/// Puts a new workspace, its slug and its founder's row.
+/// Puts a new workspace, its founder's row and its slug. The slug stays as it is made: it can witness the making.
 pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
     let member = Member::of(founder_user, &founder(workspace));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
+        Write::create(
+            "member",
+            Key::member(workspace.id, member.joined_at, member.id),
+            &member,
+        ),
         Write::create(
             "slug",
             Key::slug(&workspace.slug),
             &SlugRecord {
                 workspace_id: workspace.id,
             },
-        ),
-        Write::create(
-            "member",
-            Key::member(workspace.id, member.joined_at, member.id),
-            &member,
         ),
     ]
 }
@@ -74,7 +74,8 @@ impl Store {
     pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
         let writes = Writes::new()
             .all(account::account_create(user, 0))
-            .all(workspace_create(user, workspace));
+            .all(workspace_create(user, workspace))
+            .witnessed();
         self.commit(writes).await
     }
 
@@ -94,6 +95,7 @@ impl Store {
         let writes = Writes::new()
             .maybe(once.remember(None, done, now))
             .all(workspace_create(user, workspace))
+            .witnessed()
             .and(account::seat(user, &founder(workspace), now))
             .and(account::email_seat(user, workspace.id));
         self.commit(writes).await
@@ -132,16 +134,13 @@ impl Store {
             .into_write(key.clone(), now)
             .when("#version = :read")
             .bind(":read", access.workspace().version);
-        let (stood, error) = match self.update_one(write).await {
-            Ok(workspace) => return Ok(workspace),
-            Err(UpdateError::Condition(item)) => (item.map(parse).transpose()?, Error::Stale),
-            // Whether it was written is unknown.
-            Err(UpdateError::Other(error)) => (self.get(vec![key.clone()]).await?.take(&key)?, error),
-        };
-        // A try whose answer was lost was applied: what the next one meets is its own effect.
-        stood
-            .filter(|stood: &Workspace| stood.changes.contains(change))
-            .ok_or(error)
+        match self.update_one(write).await {
+            // A try whose answer was lost was applied: what the next one meets is its own effect.
+            Err(UpdateError::Condition(Some(item))) => Some(parse(item)?)
+                .filter(|stood: &Workspace| stood.changes.contains(change))
+                .ok_or(Error::Stale),
+            other => other.map_err(Error::from),
+        }
     }
 
     /// The id of the workspace that has this slug.
@@ -201,6 +200,7 @@ impl Store {
                 .bind(":epoch", user.epoch)
                 .bind(":workspace", workspace.id),
             )
+            .witnessed()
             .and(account::email_unseat(&user.email, workspace.id))
             .all(invitations);
         self.commit(writes).await
@@ -218,7 +218,8 @@ impl Store {
                     .bind(":epoch", workspace.epoch)
                     .bind(":members", workspace.member_count),
             )
-            .and(slot.write());
+            .and(slot.write())
+            .witnessed();
         self.commit(writes).await
     }
 
