@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "docs/api.md describes each, and a test holds the two equal")]
 pub enum Code {
+    AlreadyDone,
     AlreadyInWorkspace,
     AlreadyMember,
     EmailTaken,
@@ -49,7 +50,8 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their names.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
+        Self::AlreadyDone,
         Self::AlreadyInWorkspace,
         Self::AlreadyMember,
         Self::EmailTaken,
@@ -90,6 +92,7 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AlreadyDone => "ALREADY_DONE",
             Self::AlreadyInWorkspace => "ALREADY_IN_WORKSPACE",
             Self::AlreadyMember => "ALREADY_MEMBER",
             Self::EmailTaken => "EMAIL_TAKEN",
@@ -179,6 +182,8 @@ pub struct RateLimited {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "Error::answer says in words what each is")]
 pub enum Error {
+    #[error("already done, and what was answered cannot be read any more")]
+    AlreadyDone,
     #[error("already in a workspace")]
     AlreadyInWorkspace,
     #[error("already a member")]
@@ -277,6 +282,11 @@ impl Error {
     )]
     pub fn answer(&self) -> Answer {
         let (status, code, detail) = match self {
+            Self::AlreadyDone => (
+                StatusCode::CONFLICT,
+                Code::AlreadyDone,
+                "This request was done before, and its answer cannot be given again. Read what there is.",
+            ),
             Self::AlreadyInWorkspace => (
                 StatusCode::BAD_REQUEST,
                 Code::AlreadyInWorkspace,

@@ -46,6 +46,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "post",
         "/api/v1/workspaces/invitations",
         &[
+            Code::AlreadyDone,
             Code::AlreadyMember,
             Code::Forbidden,
             Code::IdempotencyKeyReused,
@@ -90,6 +91,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "post",
         "/api/v1/workspaces/invitations/{id}/resend",
         &[
+            Code::AlreadyDone,
             Code::Forbidden,
             Code::IdempotencyKeyReused,
             Code::InvitationExpired,

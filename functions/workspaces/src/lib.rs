@@ -34,6 +34,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "post",
         "/api/v1/workspaces/",
         &[
+            Code::AlreadyDone,
             Code::AlreadyInWorkspace,
             Code::IdempotencyKeyReused,
             Code::ValidationError,

@@ -208,6 +208,15 @@ impl Write {
         self
     }
 
+    /// The item that it puts.
+    #[cfg(test)]
+    pub(super) fn item(self) -> Option<Item> {
+        match self.kind {
+            Kind::Put(item) => Some(item),
+            Kind::Update(_) | Kind::Delete | Kind::Check => None,
+        }
+    }
+
     fn name_all(&mut self, expression: &str) {
         for placeholder in placeholders(expression) {
             self.names
