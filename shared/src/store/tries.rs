@@ -265,4 +265,59 @@ mod tests {
             assert_eq!(Weighed::of_answer(status, code), weighed, "{status} {code:?}");
         }
     }
+
+    /// The tries of a write, of which `left` is left.
+    async fn tries(left: Duration) -> Tries {
+        Deadline::after(left).scope(async { Tries::of("UpdateItem") }).await
+    }
+
+    #[tokio::test]
+    async fn a_write_is_looked_for_when_it_may_have_been_applied_and_that_is_due() {
+        for (may_be_applied, is_due, have_ended, is_looked_for) in [
+            (true, false, false, false),
+            (true, true, false, true),
+            (true, false, true, true),
+            (false, true, false, false),
+            (false, true, true, false),
+        ] {
+            let mut tries = tries(Duration::from_secs(9)).await;
+            let third = tries.look_at.left();
+            assert!(
+                third <= Duration::from_secs(3) && third > Duration::from_secs(2),
+                "{third:?}"
+            );
+            tries.may_be_applied = may_be_applied;
+            if is_due {
+                tries.look_at = Deadline::after(Duration::ZERO);
+            }
+            let found = tries.look(have_ended, async { Ok(Some(())) }).await;
+            assert_eq!(found.is_some(), is_looked_for, "{may_be_applied} {is_due} {have_ended}");
+            if is_looked_for {
+                assert!(
+                    tries.look_at.left() > Duration::from_secs(2),
+                    "the next look is a third later"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_try_leaves_time_to_look_for_it() {
+        let mut hung = tries(WRITE_MIN + Duration::from_millis(100)).await;
+        assert!(hung.attempt(std::future::pending::<()>()).await.is_err());
+        assert!(hung.deadline.left() > Duration::ZERO);
+        assert_eq!(hung.look(true, async { Ok(Some(1)) }).await, Some(1));
+        // What cannot be read, or not in time, is not said to be there.
+        let unread = async { Err::<Option<()>, _>(out_of_time("BatchGetItem")) };
+        assert_eq!(hung.look(true, unread).await, None);
+        assert_eq!(
+            hung.look(true, std::future::pending::<Result<Option<()>, Error>>())
+                .await,
+            None
+        );
+        // What was not begun is not looked for.
+        let mut late = tries(WRITE_MIN / 2).await;
+        assert!(late.attempt(async {}).await.is_err());
+        assert_eq!(late.look(true, async { Ok(Some(1)) }).await, None);
+    }
 }
