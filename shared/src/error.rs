@@ -61,6 +61,8 @@ pub struct RateLimited {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "Error::answer says in words what each is")]
 pub enum Error {
+    #[error("already done, and what was answered cannot be read any more")]
+    AlreadyDone,
     #[error("already in a workspace")]
     AlreadyInWorkspace,
     #[error("already a member")]
@@ -159,6 +161,11 @@ impl Error {
     )]
     pub fn answer(&self) -> Answer {
         let (status, code, detail) = match self {
+            Self::AlreadyDone => (
+                StatusCode::CONFLICT,
+                Code::AlreadyDone,
+                "This request was done before, and its answer cannot be given again. Read what there is.",
+            ),
             Self::AlreadyInWorkspace => (
                 StatusCode::BAD_REQUEST,
                 Code::AlreadyInWorkspace,

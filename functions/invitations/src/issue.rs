@@ -159,15 +159,18 @@ impl Issue {
         if let Err(error) = &remembered {
             tracing::warn!(%error, invitation = %self.pending.id, "the answer was not remembered");
         }
-        match recorded {
-            Ok(Some(delivery)) => self.pending.delivery = delivery,
-            // Somebody ended it while its mail was on the way.
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, invitation = %self.pending.id, "the fate of a mail was not recorded"),
+        if let Err(error) = &recorded {
+            tracing::warn!(%error, invitation = %self.pending.id, "the fate of a mail was not recorded");
         }
-        if once.key().is_some() {
-            // A repetition is told what is remembered, whatever was recorded beside it.
-            self.pending.delivery = tried.delivery;
+        let told = if once.key().is_some() {
+            // A repetition is told what is remembered, whatever was recorded beside it: so is this one.
+            remembered.map(|()| Some(tried.delivery))
+        } else {
+            recorded
+        };
+        // Somebody may have ended it while its mail was on the way.
+        if let Ok(Some(delivery)) = told {
+            self.pending.delivery = delivery;
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Invitations to the caller's workspace: create, list, cancel, resend, extend.
 
+mod invitee;
 mod issue;
 mod issued;
+mod resend;
 mod wire;
-
-use std::sync::OnceLock;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,21 +16,20 @@ use shared::http::idempotency::Keyed;
 use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
-use shared::models::email::EmailAddress;
 use shared::models::idempotency::IdempotencyKey;
-use shared::models::invitation::{InviteFacts, Invited, Pending, Status, extend, may_invite};
+use shared::models::invitation::{Invited, Pending, Status, extend};
 use shared::models::limit::Rule;
-use shared::models::role::{Action, Role};
-use shared::store::account::EmailRecord;
+use shared::models::role::Action;
 use shared::store::cursor::{self, List, Position};
 use shared::store::idempotency::Once;
-use shared::store::invitation::{Guard, keys, take};
+use shared::store::invitation::{keys, take};
 use shared::store::limit::Limit;
 use shared::store::{Items, Key, settle};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use invitee::Invitee;
 use issue::{Addressee, Issue, recipient_budget};
 use issued::Issued;
 use wire::{
@@ -46,6 +45,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "post",
         "/api/v1/workspaces/invitations",
         &[
+            Code::AlreadyDone,
             Code::AlreadyMember,
             Code::Forbidden,
             Code::IdempotencyKeyReused,
@@ -90,6 +90,7 @@ pub const ERRORS: &[(&str, &str, &[Code])] = &[
         "post",
         "/api/v1/workspaces/invitations/{id}/resend",
         &[
+            Code::AlreadyDone,
             Code::Forbidden,
             Code::IdempotencyKeyReused,
             Code::InvitationExpired,
@@ -108,7 +109,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_invitation, list_invitations))
         .routes(routes!(cancel_invitation, extend_invitation))
-        .routes(routes!(resend_invitation))
+        .routes(routes!(resend::resend_invitation))
 }
 
 /// The function as a router.
@@ -195,44 +196,6 @@ async fn create_invitation(
 fn once(caller: &Caller, route: &str, key: &Result<Option<IdempotencyKey>, Error>, content: &[u8]) -> Once {
     let key = key.as_ref().ok().and_then(Option::as_ref);
     Once::new(caller.user_id(), route, key, content)
-}
-
-/// Somebody who may be invited, as read.
-struct Invitee {
-    email: EmailAddress,
-    role: Role,
-    record: Option<EmailRecord>,
-    replaced: Option<InvitationId>,
-}
-
-impl Invitee {
-    /// Whom `body` invites, or why that is refused.
-    fn of(access: &Access, body: &InvitationIn, items: &Items) -> Result<Self, Error> {
-        let (email, role) = (body.email()?, body.role()?);
-        let workspace = access.workspace();
-        let record: Option<EmailRecord> = items.peek(&Key::email(&email))?;
-        let guard: Option<Guard> = items.peek(&Key::guard(&email, workspace.id))?;
-        let facts = InviteFacts {
-            inviter: &access.user().email,
-            inviter_role: access.membership().role,
-            replaced_role: guard.as_ref().map(|guard| guard.role),
-            workspace: workspace.id,
-            invitee_workspace: record.as_ref().and_then(|record| record.workspace_id),
-            pending_after: workspace.pending_count + u64::from(guard.is_none()),
-        };
-        may_invite(facts, &email)?;
-        Ok(Self {
-            email,
-            role,
-            record,
-            replaced: guard.map(|guard| guard.invitation_id),
-        })
-    }
-
-    /// How often the e-mail has accepted.
-    fn epoch(&self) -> u64 {
-        self.record.as_ref().map_or(0, |record| record.invite_epoch)
-    }
 }
 
 /// Ends expired invitations of a workspace that has no room for another; whether there were any.
@@ -357,88 +320,6 @@ async fn extend_invitation(
         Ok(Json(InvitationOut::new(pending, now)))
     })
     .await
-}
-
-/// Makes a new invitation, with a new link and a new mail, in the place of a pending one.
-#[utoipa::path(
-    post,
-    path = "/api/v1/workspaces/invitations/{id}/resend",
-    tag = "invitations",
-    security(("bearer" = [])),
-    params(("id" = String, Path, format = "uuid", description = "The invitation"), Keyed),
-    responses((status = 200, description = "The new invitation", body = InvitationIssuedOut))
-)]
-async fn resend_invitation(
-    State(app): State<App>,
-    caller: Caller,
-    gateway: Gateway,
-    Keyed(key): Keyed,
-    Id(id): Id,
-) -> Result<Json<InvitationIssuedOut>, Error> {
-    let once = once(&caller, "resend-invitation", &key, id.to_ascii_lowercase().as_bytes());
-    let id = id.parse().ok();
-    let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
-    // Whose budget it is is known once the invitation was read.
-    let budget = OnceLock::new();
-    let issued = settle(async || {
-        let now = app.now();
-        let limits = [&limit].into_iter().chain(budget.get()).map(Limit::key);
-        let beside: Vec<Key> = limits.chain(once.key()).collect();
-        let (access, mut items) = authorize(&app, &caller, id, &beside).await?;
-        key.as_ref().map_err(Clone::clone)?;
-        if let Some(before) = Issued::before(&once, &items, &access, now)? {
-            return Ok(before);
-        }
-        let invited = match target(&access, &mut items, id) {
-            Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
-            Ok(invited) => invited,
-        };
-        let fit = limit
-            .slot(&items, now)
-            .and_then(|maker| Ok((maker, invited.live(now)?.recipient_turn)));
-        let (maker, last) = match fit {
-            Ok(fit) => fit,
-            // Read on both sides of somebody's deed.
-            Err(Error::Stale) => return Err(Error::Stale),
-            Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
-            Err(refusal) => {
-                app.store.limit_charge(&limit, &items, now).await?;
-                return Err(refusal);
-            }
-        };
-        // A first guess saves reading the budget; the transaction knows whether it holds.
-        let (turn, is_guess) = if let Some(budget) = budget.get() {
-            (budget.turn(&items, now), false)
-        } else {
-            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
-            (budget.turn_after(last, now), true)
-        };
-        let old = invited.invitation;
-        let to = Addressee {
-            email: old.email,
-            role: old.role,
-            invite_epoch: old.invite_epoch,
-            turn,
-        };
-        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
-        let new = issue.new_invitation(Some(old.id), &once);
-        match app.store.invitation_resend(&access, new).await {
-            // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
-            Err(Error::Stale) if !is_guess && issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
-                app.store.limit_charge(&limit, &items, now).await?;
-                Err(Error::InvitationRevoked)
-            }
-            other => other.map(|()| Issued::now(access, issue)),
-        }
-    })
-    .await?;
-    Ok(Json(issued.answer(&app, &once).await?))
-}
-
-/// Whether an invitation has ended.
-async fn is_ended(app: &App, id: InvitationId) -> Result<bool, Error> {
-    let invitation = app.store.invitation(id).await?;
-    Ok(invitation.is_none_or(|invitation| invitation.end.is_some()))
 }
 
 /// The refusal of an invitation that is not there or out of the caller's reach. It costs a call too, so that nobody

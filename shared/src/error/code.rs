@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "docs/api.md describes each, and a test holds the two equal")]
 pub enum Code {
+    AlreadyDone,
     AlreadyInWorkspace,
     AlreadyMember,
     EmailTaken,
@@ -46,7 +47,8 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of their names.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
+        Self::AlreadyDone,
         Self::AlreadyInWorkspace,
         Self::AlreadyMember,
         Self::EmailTaken,
@@ -87,6 +89,7 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AlreadyDone => "ALREADY_DONE",
             Self::AlreadyInWorkspace => "ALREADY_IN_WORKSPACE",
             Self::AlreadyMember => "ALREADY_MEMBER",
             Self::EmailTaken => "EMAIL_TAKEN",

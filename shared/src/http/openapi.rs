@@ -183,6 +183,7 @@ pub fn every_error() -> Vec<Error> {
         window_s: 1,
     };
     vec![
+        Error::AlreadyDone,
         Error::AlreadyInWorkspace,
         Error::AlreadyMember,
         Error::EmailTaken,

@@ -36,13 +36,20 @@ pub struct Done<T> {
 }
 
 /// The item.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Record<T> {
+    #[serde(flatten)]
+    request: Request,
+    #[serde(flatten)]
+    done: Done<T>,
+}
+
+/// Which request it was. This much every release reads, whatever another one remembers of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
     fingerprint: String,
     workspace_id: Option<WorkspaceId>,
     expires_at: Time,
-    #[serde(flatten)]
-    done: Done<T>,
 }
 
 impl Once {
@@ -63,7 +70,8 @@ impl Once {
 
     /// What was made when it was done before, from items that were read with [`Once::key`].
     /// [`Error::IdempotencyKeyReused`] when the key stands for another request, or for one in another workspace than
-    /// `tenant`.
+    /// `tenant`; [`Error::AlreadyDone`] when another release remembered it in a way that this one cannot read: it must not be
+    /// done again, and what it came to can be looked up.
     pub fn done<T: DeserializeOwned>(
         &self,
         items: &Items,
@@ -71,14 +79,17 @@ impl Once {
         now: Time,
     ) -> Result<Option<Done<T>>, Error> {
         let Some(keyed) = &self.0 else { return Ok(None) };
-        let record: Option<Record<T>> = items.peek(&keyed.key)?;
-        let Some(record) = record.filter(|record| now < record.expires_at) else {
+        let request: Option<Request> = items.peek(&keyed.key)?;
+        let Some(request) = request.filter(|request| now < request.expires_at) else {
             return Ok(None);
         };
-        if record.fingerprint != keyed.fingerprint || record.workspace_id != tenant.map(Tenant::workspace_id) {
+        if request.fingerprint != keyed.fingerprint || request.workspace_id != tenant.map(Tenant::workspace_id) {
             return Err(Error::IdempotencyKeyReused);
         }
-        Ok(Some(record.done))
+        items.peek(&keyed.key).map_err(|error| {
+            tracing::warn!(%error, "what is remembered of a request is of another form");
+            Error::AlreadyDone
+        })
     }
 
     /// The write that remembers it, for the transaction of its deed; it fails when the request was done meanwhile.
@@ -86,12 +97,12 @@ impl Once {
     pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: Done<T>, now: Time) -> Option<Write> {
         let keyed = self.0.as_ref()?;
         let expires_at = now.plus(KEPT);
-        let record = Record {
+        let request = Request {
             fingerprint: keyed.fingerprint.clone(),
             workspace_id: tenant.map(Tenant::workspace_id),
             expires_at,
-            done,
         };
+        let record = Record { request, done };
         let write = Write::put("idempotency", keyed.key.clone(), &record)
             .when("attribute_not_exists(#pk) OR #expires_at <= :now")
             .bind(":now", now)
@@ -121,5 +132,61 @@ impl Store {
             .bind(":yes", true);
         self.update_one::<serde::de::IgnoredAny>(write).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Made {
+        name: String,
+    }
+
+    fn now() -> Time {
+        Time::from_millis(0)
+    }
+
+    fn once(content: &[u8]) -> Once {
+        let key = IdempotencyKey::parse(b"key").unwrap();
+        Once::new(UserId::from_bytes([1; 16]), "route", Some(&key), content)
+    }
+
+    /// What is read when `made` was remembered.
+    fn items(made: impl Serialize) -> Items {
+        let once = once(b"content");
+        let done = Done { made, is_final: true };
+        let put = once.remember(None, done, now()).unwrap();
+        Items(HashMap::from([(once.key().unwrap(), put.item().unwrap())]))
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_as_far_as_it_can_be() {
+        let made = || Made {
+            name: "Acme".to_owned(),
+        };
+        let told = |items: &Items, content: &[u8]| once(content).done::<Made>(items, None, now());
+        let found = told(&items(made()), b"content").unwrap().unwrap();
+        assert_eq!((found.made, found.is_final), (made(), true));
+        // A later release adds a field: an earlier one reads on.
+        let more = HashMap::from([("name", "Acme"), ("more", "x")]);
+        assert_eq!(told(&items(more), b"content").unwrap().unwrap().made, made());
+        // It renames one, or makes another thing of it: the request is known all the same, and what it was for.
+        for other in [HashMap::from([("title", "Acme")]), HashMap::new()] {
+            let items = items(other);
+            assert_eq!(told(&items, b"content").unwrap_err(), Error::AlreadyDone);
+            assert_eq!(told(&items, b"other").unwrap_err(), Error::IdempotencyKeyReused);
+            let later = now().plus(KEPT);
+            assert!(once(b"content").done::<Made>(&items, None, later).unwrap().is_none());
+        }
+        let mut items = items(made());
+        let item = items.0.values_mut().next().unwrap();
+        item.insert("made".to_owned(), AttributeValue::S("Acme".to_owned()));
+        assert_eq!(told(&items, b"content").unwrap_err(), Error::AlreadyDone);
     }
 }

@@ -1,26 +1,27 @@
 //! Invitations: the pending row of the workspace's list, the item found by the id alone, and the guard that keeps one
 //! pending invitation per e-mail and workspace. The three are born and end in one transaction.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+mod mail;
+mod read;
+
 use serde::{Deserialize, Serialize};
 
 use super::account::{EmailRecord, account_create, seat};
 use super::idempotency::{Done, Once};
-use super::keys::{GUARD, PENDING, due_in_index, email_partition, workspace_partition};
+use super::keys::due_in_index;
 use super::limit::Slot;
-use super::write::UpdateError;
-use super::{InTime, Items, Key, Store, Write, Writes, parse, table};
+use super::{Items, Key, Store, Write, Writes, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{InvitationId, SessionId, UserId, WorkspaceId};
-use crate::models::delivery::{Delivery, DeliveryStatus};
 use crate::models::email::EmailAddress;
 use crate::models::invitation::{ENDED_KEPT, End, Invitation, Invited, PENDING_MAX, Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::user::{Membership, Session, User};
-use crate::models::workspace::Workspace;
+
+pub use read::InvitationContext;
 
 /// The one pending invitation of an address in a workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,58 +56,6 @@ pub fn take(items: &mut Items, tenant: Tenant, id: InvitationId) -> Result<Optio
         .map(|invitation| Invited { invitation, pending }))
 }
 
-/// What somebody with an invitation's link needs to know of it.
-#[derive(Debug)]
-pub struct InvitationContext {
-    /// The invitation.
-    pub invited: Invited,
-    /// Its workspace, unless that is gone.
-    pub workspace: Option<Workspace>,
-    /// Who invited.
-    pub inviter: Option<User>,
-    /// Who accepted it, if somebody did.
-    pub accepted_by: Option<User>,
-    /// Whose the e-mail is.
-    pub email: Option<EmailRecord>,
-    /// The e-mail's pending invitations to other workspaces, as many as end with this one.
-    pub siblings: Vec<Guard>,
-}
-
-impl InvitationContext {
-    /// Whether the invitation can still be accepted, its time apart: it has not ended, its e-mail joined nowhere by
-    /// another invitation since, and its inviter still has the right to send it.
-    pub fn open(&self) -> Result<(&Pending, &Workspace, &User), Error> {
-        let pending = self.invited.open()?;
-        let invitation = &self.invited.invitation;
-        let joined_since = self
-            .email
-            .as_ref()
-            .is_some_and(|email| email.invite_epoch > invitation.invite_epoch);
-        let (Some(workspace), Some(inviter), false) = (&self.workspace, &self.inviter, joined_since) else {
-            return Err(Error::InvitationRevoked);
-        };
-        let may_still = inviter.membership.as_ref().is_some_and(|membership| {
-            membership.workspace_id == invitation.workspace_id
-                && membership.could_invite_since(invitation.role, invitation.created_at)
-        });
-        if may_still {
-            Ok((pending, workspace, inviter))
-        } else {
-            Err(Error::InvitationRevoked)
-        }
-    }
-
-    /// Where the invitation stands now; [`Error::Stale`] when what was read does not fit together.
-    pub fn status(&self, now: Time) -> Result<Status, Error> {
-        match self.open() {
-            Ok((pending, ..)) => Ok(pending.status(now)),
-            Err(Error::InvitationUsed) => Ok(Status::Accepted),
-            Err(Error::InvitationRevoked) => Ok(Status::Revoked),
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// A new invitation and what it was decided on.
 #[derive(Debug)]
 pub struct NewInvitation<'a> {
@@ -134,113 +83,6 @@ pub struct NewMail<'a> {
 }
 
 impl Store {
-    /// Finds an invitation by its id alone.
-    pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, Error> {
-        let key = Key::invitation(id);
-        self.get(vec![key.clone()]).await?.take(&key)
-    }
-
-    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
-    /// [`Error::Stale`] when it ended meanwhile.
-    pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
-        let pending = Key::pending(invitation.workspace_id, invitation.id);
-        let workspace = Key::workspace(invitation.workspace_id);
-        let inviter = Key::user(invitation.invited_by);
-        let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
-        let keys = [&pending, &workspace, &inviter]
-            .into_iter()
-            .chain(&accepted_by)
-            .cloned()
-            .collect();
-        let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
-        let siblings = guards
-            .into_iter()
-            .filter(|guard| guard.workspace_id != invitation.workspace_id)
-            .take(SIBLINGS_MAX)
-            .collect();
-        let mut items = items;
-        let context = InvitationContext {
-            workspace: items.take(&workspace)?,
-            inviter: items.peek(&inviter)?,
-            accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
-            email,
-            siblings,
-            invited: Invited {
-                pending: items.take(&pending)?,
-                invitation,
-            },
-        };
-        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
-        // a read after them tells.
-        let id = context.invited.invitation.id;
-        let is_dead =
-            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
-        if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
-            return Err(Error::Stale);
-        }
-        Ok(context)
-    }
-
-    /// The e-mail's record and its guards, a bounded number of them.
-    async fn email_guards(&self, email: &EmailAddress) -> Result<(Option<EmailRecord>, Vec<Guard>), Error> {
-        let page = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk")
-            .expression_attribute_names("#pk", table::PK)
-            .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
-            // The record sorts before the guards; the invitation's own guard may be among them.
-            .limit(i32::try_from(SIBLINGS_MAX + 2).unwrap_or(i32::MAX))
-            .send()
-            .in_time("Query")
-            .await?;
-        let (mut record, mut guards) = (None, Vec::new());
-        for item in page.items.unwrap_or_default() {
-            let is_guard = item
-                .get(table::SK)
-                .and_then(|sk| sk.as_s().ok())
-                .is_some_and(|sk| sk.starts_with(GUARD));
-            if is_guard {
-                guards.push(parse(item)?);
-            } else {
-                record = Some(parse(item)?);
-            }
-        }
-        Ok((record, guards))
-    }
-
-    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`] rows.
-    pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
-        let mut rows = Vec::new();
-        let mut start = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .scan_index_forward(false)
-                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-                .expression_attribute_names("#pk", table::PK)
-                .expression_attribute_names("#sk", table::SK)
-                .expression_attribute_values(":pk", AttributeValue::S(workspace_partition(tenant.workspace_id())))
-                .expression_attribute_values(":prefix", AttributeValue::S(PENDING.to_owned()))
-                .set_exclusive_start_key(start)
-                .send()
-                .in_time("Query")
-                .await?;
-            for item in page.items.unwrap_or_default() {
-                rows.push(parse(item)?);
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(rows);
-            }
-        }
-    }
-
     /// Makes an invitation, ending the one it replaces, and marks its mail as due, unless that is withheld. [`Error::Stale`] when the e-mail's
     /// owner, its pending invitation, the room for one more or a slot is no longer as read. `email` is the
     /// record as read, or none when there was none; a resend does not depend on where its invitee is.
@@ -283,95 +125,6 @@ impl Store {
         self.update_one(write).await.map_err(Error::from)
     }
 
-    /// Takes a due mail for this caller alone until `held_until`: the pending part, or none when it ended, its mail is due
-    /// no more, or another call took it since `place` was read.
-    pub async fn invitation_mail_claim(
-        &self,
-        workspace: WorkspaceId,
-        id: InvitationId,
-        place: &str,
-        held_until: Time,
-    ) -> Result<Option<Pending>, Error> {
-        let write = Write::update(Key::pending(workspace, id), "SET #gsi1sk = :held")
-            .when("#gsi1sk = :read AND #delivery.#status = :queued")
-            .bind(":held", due_in_index(held_until, id))
-            .bind(":read", place)
-            .bind(":queued", DeliveryStatus::Queued);
-        match self.update_one(write).await {
-            Ok(pending) => Ok(Some(pending)),
-            Err(UpdateError::Condition(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Records what became of a mail that the caller held until `held_until`, and when it is due again, if it is. Answers
-    /// the fate that stands then: it may have been recorded before, from what the mail service told, or by another
-    /// caller, should the hold have ended; none when the invitation ended.
-    pub async fn invitation_mailed(
-        &self,
-        workspace: WorkspaceId,
-        id: InvitationId,
-        held_until: Time,
-        delivery: &Delivery,
-        due_again: Option<Time>,
-    ) -> Result<Option<Delivery>, Error> {
-        let key = Key::pending(workspace, id);
-        let write = match due_again {
-            Some(at) => {
-                Write::update(key, "SET #delivery = :delivery, #gsi1sk = :due").bind(":due", due_in_index(at, id))
-            }
-            None => Write::update(key, "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk"),
-        };
-        let write = write
-            .when("#delivery.#status = :queued")
-            .bind(":delivery", delivery)
-            .bind(":queued", DeliveryStatus::Queued);
-        // That it left is true whoever holds it now.
-        let write = if delivery.status == DeliveryStatus::Sent {
-            write
-        } else {
-            write
-                .when("#gsi1sk = :held")
-                .bind(":held", due_in_index(held_until, id))
-        };
-        match self.update_one::<Pending>(write).await {
-            Ok(pending) => Ok(Some(pending.delivery)),
-            Err(UpdateError::Condition(None)) => Ok(None),
-            Err(UpdateError::Condition(Some(item))) => Ok(Some(parse::<Pending>(item)?.delivery)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The fate of a pending invitation's mail; none when it ended.
-    pub async fn invitation_delivery(
-        &self,
-        workspace: WorkspaceId,
-        id: InvitationId,
-    ) -> Result<Option<Delivery>, Error> {
-        let key = Key::pending(workspace, id);
-        let pending: Option<Pending> = self.get(vec![key.clone()]).await?.take(&key)?;
-        Ok(pending.map(|pending| pending.delivery))
-    }
-
-    /// Moves the fate of a pending invitation's mail from `read` to one in which it is due no more. [`Error::Stale`] when
-    /// it moved or the invitation ended meanwhile.
-    pub async fn invitation_delivery_move(
-        &self,
-        workspace: WorkspaceId,
-        id: InvitationId,
-        read: &Delivery,
-        to: &Delivery,
-    ) -> Result<(), Error> {
-        let write = Write::update(
-            Key::pending(workspace, id),
-            "SET #delivery = :delivery REMOVE #gsi1pk, #gsi1sk",
-        )
-        .when("#delivery = :read")
-        .bind(":delivery", to)
-        .bind(":read", read);
-        self.update_one::<Pending>(write).await.map(|_| ()).map_err(Error::from)
-    }
-
     /// Revokes a pending invitation: cancelled by its workspace, or declined. [`Error::Stale`] when it ended meanwhile.
     pub async fn invitation_revoke(&self, invitation: &Invitation, now: Time) -> Result<(), Error> {
         let writes = Writes::new()
@@ -383,6 +136,7 @@ impl Store {
                 None,
                 now,
             ))
+            .witnessed()
             .and(fewer_pending(invitation.workspace_id, 1));
         self.commit(writes).await
     }
@@ -394,8 +148,8 @@ impl Store {
             let writes = chunk.iter().fold(Writes::new(), |writes, row| {
                 writes.all(ended(workspace_id, row.id, &row.email, Status::Revoked, None, now))
             });
-            self.commit(writes.and(fewer_pending(workspace_id, chunk.len())))
-                .await?;
+            let writes = writes.and(fewer_pending(workspace_id, chunk.len())).witnessed();
+            self.commit(writes).await?;
         }
         Ok(())
     }
@@ -411,7 +165,7 @@ impl Store {
             let writes = guards.iter().take(SIBLINGS_MAX).fold(Writes::new(), |writes, guard| {
                 writes.all(sibling_ended(guard, email, now))
             });
-            self.commit(writes).await?;
+            self.commit(writes.witnessed()).await?;
         }
         Ok(())
     }
@@ -464,6 +218,7 @@ impl Store {
                 Key::member(workspace.id, now, user.id),
                 &Member::of(user, &membership),
             ))
+            .witnessed()
             .all(seated)
             .all(
                 context
@@ -541,6 +296,7 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     let writes = Writes::new()
         .maybe(new.once.remember(Some(access.tenant()), done, now))
         .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
+        .witnessed()
         .and(pending_write)
         .and(new.slot.write())
         .all(new.mail.iter().map(|mail| mail.slot.write()));
@@ -562,7 +318,8 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     }
 }
 
-/// The writes that end a pending invitation: its row, its guard, and how it ended.
+/// The writes that end a pending invitation: its row, its guard, and, last, how it ended. That is written once: it can
+/// witness the ending.
 pub(super) fn ended(
     workspace: WorkspaceId,
     id: InvitationId,

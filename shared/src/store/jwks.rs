@@ -21,7 +21,7 @@ impl Store {
     /// Publishes a JWK Set.
     pub async fn jwks_publish(&self, jwks: &str) -> Result<(), Error> {
         let record = JwksRecord { jwks: jwks.to_owned() };
-        self.commit(Writes::new().and(Write::put("keys", Key::jwks(), &record)))
-            .await
+        let writes = Writes::new().and(Write::put("keys", Key::jwks(), &record)).witnessed();
+        self.commit(writes).await
     }
 }

@@ -142,6 +142,7 @@ impl Store {
                 )
                 .bind(":role", role),
             )
+            .witnessed()
             .maybe((owners != 0).then(|| count(access, "ADD #owner_count :owners", owners)))
             .maybe(caller_unchanged(access, target));
         self.commit(writes).await
@@ -157,6 +158,7 @@ impl Store {
         let owners = -i64::from(target.membership.role == Role::Owner);
         let writes = Writes::new()
             .and(seated(user, &target.membership).bind(":now", now))
+            .witnessed()
             .and(account::email_unseat(&target.user.email, workspace))
             .and(Write::delete(Key::member(
                 workspace,

@@ -67,7 +67,8 @@ impl Store {
         let write = Write::update(key, "SET #gsi1sk = :next")
             .when("#gsi1sk = :place")
             .bind(":next", next)
-            .bind(":place", place);
+            .bind(":place", place)
+            .left_open();
         match self.update_one(write).await {
             Ok(claimed) => Ok(Some(claimed)),
             Err(UpdateError::Condition(_)) => Ok(None),
@@ -78,14 +79,15 @@ impl Store {
     /// Records that an owner was told.
     pub async fn notice_told(&self, notice: &Notice, owner: UserId) -> Result<(), Error> {
         let write = Write::update(key(notice), "ADD #told :owner")
-            .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]));
+            .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]))
+            .left_open();
         self.update_one::<Notice>(write).await?;
         Ok(())
     }
 
     /// Records that nobody is left to be told.
     pub async fn notice_done(&self, notice: &Notice) -> Result<(), Error> {
-        let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk");
+        let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").left_open();
         self.update_one::<Notice>(write).await?;
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! Reads are tried again by the SDK. Writes are not: behind its retries nobody would see that a try may have been applied
 //! although the last one was refused. So each try of a write is weighed here, and one whose outcome is unknown is
-//! repeated, under the same token or id, until the outcome is known.
+//! repeated, under the same token or id, until the outcome is known. Now and then, and when the tries end, the item that bears
+//! the write's id is read instead: the id is there once the write was applied.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -20,6 +21,9 @@ pub(super) const TRIES_MAX: u32 = 8;
 /// With less time left no write is begun: nobody would hear what became of it. One that may have been applied is still asked
 /// about.
 const WRITE_MIN: Duration = Duration::from_millis(300);
+
+/// What is kept of a write's time for reading, at the end, whether it was applied.
+const LAST_LOOK: Duration = Duration::from_millis(150);
 
 /// What a failed try of a write says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,8 @@ impl Weighed {
 pub(super) struct Tries {
     call: &'static str,
     deadline: Deadline,
+    /// When a write that may have been applied is looked for next, instead of being tried.
+    look_at: Deadline,
     failed: u32,
     may_be_applied: bool,
 }
@@ -73,25 +79,30 @@ pub(super) struct Tries {
 impl Tries {
     /// No try yet.
     pub(super) fn of(call: &'static str) -> Self {
+        let deadline = Deadline::current();
         Self {
             call,
-            deadline: Deadline::current(),
+            deadline,
+            look_at: next_look(deadline),
             failed: 0,
             may_be_applied: false,
         }
     }
 
     /// Makes a try; what it came to, unless time runs out meanwhile.
-    pub(super) fn attempt<T>(&self, sending: impl Future<Output = T>) -> impl Future<Output = Result<T, Error>> {
-        let (call, deadline) = (self.call, self.deadline);
-        let is_too_late = !self.may_be_applied && deadline.left() < WRITE_MIN;
+    pub(super) fn attempt<T>(&mut self, sending: impl Future<Output = T>) -> impl Future<Output = Result<T, Error>> {
+        let call = self.call;
+        let is_too_late = !self.may_be_applied && self.deadline.left() < WRITE_MIN;
+        let end = self.deadline.sparing(LAST_LOOK);
         // On the heap: the SDK's futures are large, and callers' would grow with them.
         let sending = Box::pin(sending);
         async move {
             if is_too_late {
                 return Err(out_of_time(call));
             }
-            deadline.bound(sending).await.ok_or_else(|| out_of_time(call))
+            let answered = end.bound(sending).await;
+            self.may_be_applied |= answered.is_none();
+            answered.ok_or_else(|| out_of_time(call))
         }
     }
 
@@ -110,19 +121,59 @@ impl Tries {
             // Somebody else is faster again and again: decide anew on what they made of it.
             Weighed::Conflict if given_up => Err(Error::Stale),
             Weighed::Busy if given_up => Err(unavailable(self.call, error)),
-            Weighed::Conflict | Weighed::Busy | Weighed::Unknown => pause(self.failed, self.deadline)
-                .await
-                .map_err(|_| unavailable(self.call, error)),
+            Weighed::Conflict | Weighed::Busy | Weighed::Unknown => {
+                let wait = backoff(self.failed);
+                let wait = if self.may_be_applied {
+                    wait.min(self.look_at.left())
+                } else {
+                    wait
+                };
+                wait_within(wait, self.deadline.sparing(LAST_LOOK))
+                    .await
+                    .map_err(|_| unavailable(self.call, error))
+            }
         }
+    }
+
+    /// Looks for the write by `reading`, when it may have been applied and its tries have ended, or when it has not been
+    /// looked for in a while: what the reading found. One that fails finds nothing.
+    pub(super) async fn look<T>(
+        &mut self,
+        have_ended: bool,
+        reading: impl Future<Output = Result<Option<T>, Error>>,
+    ) -> Option<T> {
+        if !self.may_be_applied || !(have_ended || self.look_at.left().is_zero()) {
+            return None;
+        }
+        let found = self.deadline.bound(Box::pin(reading)).await;
+        self.look_at = next_look(self.deadline);
+        found.and_then(|read| {
+            read.inspect_err(|error| tracing::debug!(%error, call = self.call, "nobody knows whether it was written"))
+                .ok()
+                .flatten()
+        })
     }
 }
 
-/// Waits before another try: up to 20 ms, doubling to at most 320 ms, at random so that rivals part. Fails when the
-/// deadline comes first.
+/// When a third of what is left has passed: a request that writes several times has time for each of them, even when the
+/// table answers none.
+fn next_look(deadline: Deadline) -> Deadline {
+    deadline.sparing(deadline.left() * 2 / 3)
+}
+
+/// Waits before another try, as [`backoff`] says. Fails when the deadline comes first.
 pub(super) async fn pause(tries: u32, deadline: Deadline) -> Result<(), Error> {
+    wait_within(backoff(tries), deadline).await
+}
+
+/// How long to wait before another try: up to 20 ms, doubling to at most 320 ms, at random so that rivals part.
+fn backoff(tries: u32) -> Duration {
     let most_ms = 20_u64 << tries.min(4);
     let [a, b] = crate::ids::random_bytes::<2>();
-    let wait = Duration::from_millis(u64::from(u16::from_be_bytes([a, b])) % most_ms + 1);
+    Duration::from_millis(u64::from(u16::from_be_bytes([a, b])) % most_ms + 1)
+}
+
+async fn wait_within(wait: Duration, deadline: Deadline) -> Result<(), Error> {
     if deadline.left() <= wait {
         return Err(out_of_time("another try"));
     }
@@ -213,5 +264,60 @@ mod tests {
         ] {
             assert_eq!(Weighed::of_answer(status, code), weighed, "{status} {code:?}");
         }
+    }
+
+    /// The tries of a write, of which `left` is left.
+    async fn tries(left: Duration) -> Tries {
+        Deadline::after(left).scope(async { Tries::of("UpdateItem") }).await
+    }
+
+    #[tokio::test]
+    async fn a_write_is_looked_for_when_it_may_have_been_applied_and_that_is_due() {
+        for (may_be_applied, is_due, have_ended, is_looked_for) in [
+            (true, false, false, false),
+            (true, true, false, true),
+            (true, false, true, true),
+            (false, true, false, false),
+            (false, true, true, false),
+        ] {
+            let mut tries = tries(Duration::from_secs(9)).await;
+            let third = tries.look_at.left();
+            assert!(
+                third <= Duration::from_secs(3) && third > Duration::from_secs(2),
+                "{third:?}"
+            );
+            tries.may_be_applied = may_be_applied;
+            if is_due {
+                tries.look_at = Deadline::after(Duration::ZERO);
+            }
+            let found = tries.look(have_ended, async { Ok(Some(())) }).await;
+            assert_eq!(found.is_some(), is_looked_for, "{may_be_applied} {is_due} {have_ended}");
+            if is_looked_for {
+                assert!(
+                    tries.look_at.left() > Duration::from_secs(2),
+                    "the next look is a third later"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_try_leaves_time_to_look_for_it() {
+        let mut hung = tries(WRITE_MIN + Duration::from_millis(100)).await;
+        assert!(hung.attempt(std::future::pending::<()>()).await.is_err());
+        assert!(hung.deadline.left() > Duration::ZERO);
+        assert_eq!(hung.look(true, async { Ok(Some(1)) }).await, Some(1));
+        // What cannot be read, or not in time, is not said to be there.
+        let unread = async { Err::<Option<()>, _>(out_of_time("BatchGetItem")) };
+        assert_eq!(hung.look(true, unread).await, None);
+        assert_eq!(
+            hung.look(true, std::future::pending::<Result<Option<()>, Error>>())
+                .await,
+            None
+        );
+        // What was not begun is not looked for.
+        let mut late = tries(WRITE_MIN / 2).await;
+        assert!(late.attempt(async {}).await.is_err());
+        assert_eq!(late.look(true, async { Ok(Some(1)) }).await, None);
     }
 }

@@ -181,6 +181,7 @@ impl Store {
                 )
                 .expiring(now.plus(REMEMBERED))
             });
+            // Without a witness: the message comes back, and is known by its record.
             let writes = Writes::new()
                 .all(taken)
                 .and(hour_added(workspace, at, split, sum))
@@ -258,11 +259,9 @@ impl Store {
     /// Writes days and months, with `more` in the same transaction, and forgets the news they came from: all but what
     /// became newer since it was read. [`Error::Stale`] when another run was faster.
     pub async fn usage_roll(&self, news: &News, months: &[Month], more: &[Write]) -> Result<(), Error> {
-        let rolled: Vec<Write> = months
-            .iter()
-            .flat_map(|month| month.writes(news.workspace))
-            .chain(more.to_vec())
-            .collect();
+        let summed: Vec<Write> = months.iter().flat_map(|month| month.writes(news.workspace)).collect();
+        let rolled = || Writes::new().all(summed.clone()).witnessed().all(more.iter().cloned());
+        let rolled_len = summed.len() + more.len();
         let forgotten: Vec<Write> = news
             .seen
             .iter()
@@ -272,29 +271,25 @@ impl Store {
                     .bind(":version", version)
             })
             .collect();
-        let writes = Writes::new().all(rolled.clone()).all(forgotten.clone());
+        let writes = rolled().all(forgotten.clone());
         let failed = self.commit_or_failed(writes).await?;
         if failed.is_empty() {
             return Ok(());
         }
-        if failed.iter().any(|place| *place < rolled.len()) {
+        if failed.iter().any(|place| *place < rolled_len) {
             return Err(Error::Stale);
         }
         // Only news changed: what was rolled up is true all the same, and the newer news stay for the next run.
         let still: Vec<Write> = forgotten
             .into_iter()
             .enumerate()
-            .filter(|(place, _)| !failed.contains(&(rolled.len() + place)))
+            .filter(|(place, _)| !failed.contains(&(rolled_len + place)))
             .map(|(_, write)| write)
             .collect();
-        match self
-            .commit_or_failed(Writes::new().all(rolled.clone()).all(still))
-            .await?
-            .as_slice()
-        {
+        match self.commit_or_failed(rolled().all(still)).await?.as_slice() {
             [] => Ok(()),
-            failed if failed.iter().any(|place| *place < rolled.len()) => Err(Error::Stale),
-            _ => self.commit(Writes::new().all(rolled)).await,
+            failed if failed.iter().any(|place| *place < rolled_len) => Err(Error::Stale),
+            _ => self.commit(rolled()).await,
         }
     }
 
@@ -303,7 +298,8 @@ impl Store {
         let write = Write::upsert(Key::usage_run(shard), "SET #entity = :entity, #as_of = :as_of")
             .when("attribute_not_exists(#pk) OR #as_of < :as_of")
             .bind(":entity", "usage-run")
-            .bind(":as_of", as_of);
+            .bind(":as_of", as_of)
+            .left_open();
         match self.update_one::<Run>(write).await {
             // A later run was faster.
             Ok(_) | Err(UpdateError::Condition(_)) => Ok(()),

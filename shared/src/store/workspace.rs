@@ -14,7 +14,7 @@ use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::ids::{SessionId, WorkspaceId, random_bytes};
+use crate::ids::{SessionId, UserId, WorkspaceId, random_bytes};
 use crate::models::invitation::{Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
@@ -43,28 +43,37 @@ pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
 }
 
+/// The change that a request is: one by `user` with `method`, meant for what has one of `tags`, of which `content` tells it
+/// from others. A client whose answer was lost sends the same again, and it is known by that.
+#[must_use]
+pub fn change_of(user: UserId, method: &str, tags: &[String], content: &[u8]) -> ChangeId {
+    let mut parts: Vec<&[u8]> = vec![user.as_bytes(), method.as_bytes(), content];
+    parts.extend(tags.iter().map(String::as_bytes));
+    ChangeId::of_request(keys::sha256(&parts))
+}
+
 /// The membership of a workspace's founder.
 #[must_use]
 pub fn founder(workspace: &Workspace) -> Membership {
     Membership::new(workspace.id, Role::Owner, workspace.created_at, workspace.epoch)
 }
 
-/// Puts a new workspace, its slug and its founder's row.
+/// Puts a new workspace, its founder's row and its slug. The slug stays as it is made: it can witness the making.
 pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
     let member = Member::of(founder_user, &founder(workspace));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
+        Write::create(
+            "member",
+            Key::member(workspace.id, member.joined_at, member.id),
+            &member,
+        ),
         Write::create(
             "slug",
             Key::slug(&workspace.slug),
             &SlugRecord {
                 workspace_id: workspace.id,
             },
-        ),
-        Write::create(
-            "member",
-            Key::member(workspace.id, member.joined_at, member.id),
-            &member,
         ),
     ]
 }
@@ -74,7 +83,8 @@ impl Store {
     pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
         let writes = Writes::new()
             .all(account::account_create(user, 0))
-            .all(workspace_create(user, workspace));
+            .all(workspace_create(user, workspace))
+            .witnessed();
         self.commit(writes).await
     }
 
@@ -94,6 +104,7 @@ impl Store {
         let writes = Writes::new()
             .maybe(once.remember(None, done, now))
             .all(workspace_create(user, workspace))
+            .witnessed()
             .and(account::seat(user, &founder(workspace), now))
             .and(account::email_seat(user, workspace.id));
         self.commit(writes).await
@@ -132,16 +143,13 @@ impl Store {
             .into_write(key.clone(), now)
             .when("#version = :read")
             .bind(":read", access.workspace().version);
-        let (stood, error) = match self.update_one(write).await {
-            Ok(workspace) => return Ok(workspace),
-            Err(UpdateError::Condition(item)) => (item.map(parse).transpose()?, Error::Stale),
-            // Whether it was written is unknown.
-            Err(UpdateError::Other(error)) => (self.get(vec![key.clone()]).await?.take(&key)?, error),
-        };
-        // A try whose answer was lost was applied: what the next one meets is its own effect.
-        stood
-            .filter(|stood: &Workspace| stood.changes.contains(change))
-            .ok_or(error)
+        match self.update_one(write).await {
+            // A try whose answer was lost was applied: what the next one meets is its own effect.
+            Err(UpdateError::Condition(Some(item))) => Some(parse(item)?)
+                .filter(|stood: &Workspace| stood.changes.contains(change))
+                .ok_or(Error::Stale),
+            other => other.map_err(Error::from),
+        }
     }
 
     /// The id of the workspace that has this slug.
@@ -201,6 +209,7 @@ impl Store {
                 .bind(":epoch", user.epoch)
                 .bind(":workspace", workspace.id),
             )
+            .witnessed()
             .and(account::email_unseat(&user.email, workspace.id))
             .all(invitations);
         self.commit(writes).await
@@ -218,7 +227,8 @@ impl Store {
                     .bind(":epoch", workspace.epoch)
                     .bind(":members", workspace.member_count),
             )
-            .and(slot.write());
+            .and(slot.write())
+            .witnessed();
         self.commit(writes).await
     }
 
@@ -299,5 +309,27 @@ impl FieldUpdate {
         self.bind
             .into_iter()
             .fold(write, |write, (name, value)| write.bind_value(&name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_from_others_by_all_of_its_request() {
+        let (ann, ben) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
+        let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        let change = change_of(ann, "PATCH", &tags(&["\"a\""]), b"{}");
+        assert_eq!(change_of(ann, "PATCH", &tags(&["\"a\""]), b"{}"), change);
+        for other in [
+            change_of(ben, "PATCH", &tags(&["\"a\""]), b"{}"),
+            change_of(ann, "PUT", &tags(&["\"a\""]), b"{}"),
+            change_of(ann, "PATCH", &tags(&["\"b\""]), b"{}"),
+            change_of(ann, "PATCH", &tags(&["\"a\"", "\"b\""]), b"{}"),
+            change_of(ann, "PATCH", &tags(&["\"a\""]), b"[]"),
+        ] {
+            assert_ne!(other, change);
+        }
     }
 }

@@ -1,22 +1,17 @@
-//! Writes and transactions.
+//! Writes, and the transactions that they make up.
+
+mod commit;
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-    Update,
-};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::tries::Tries;
-use super::{ENTITY, Item, Key, LAST_WRITE, Store, key_item, parse, table};
+use super::{ENTITY, Item, Key, LAST_WRITE, key_item, table};
 use crate::clock::Time;
 use crate::error::Error;
+
+pub(super) use commit::UpdateError;
 
 /// One write of a transaction. Expressions name attributes as `#name`; [`Write::bind`] gives the values.
 #[derive(Clone, Debug)]
@@ -27,6 +22,7 @@ pub struct Write {
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
     fault: Option<String>,
+    is_left_open: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +42,7 @@ impl Write {
             names: HashMap::new(),
             values: HashMap::new(),
             fault: None,
+            is_left_open: false,
         }
     }
 
@@ -116,20 +113,40 @@ impl Write {
         self
     }
 
-    /// Lets an update of one item leave `id` on it, so that a try whose answer was lost is known by it and not made again.
+    /// Lets nobody ask what became of the write when no try of it is answered: its trigger comes again, and the function
+    /// that makes it may not read its item.
+    #[must_use]
+    pub(super) fn left_open(mut self) -> Self {
+        self.is_left_open = true;
+        self
+    }
+
+    /// Leaves `id` on the item that is put or updated, by which the write is known to have been applied.
     fn stamped(mut self, id: &str) -> Self {
-        if let Kind::Update(expression) = &mut self.kind {
-            let set = format!("SET #{LAST_WRITE} = :write_id");
-            *expression = match expression.strip_prefix("SET ") {
-                Some(rest) => format!("{set}, {rest}"),
-                None => format!("{set} {expression}"),
-            };
+        let stamp = AttributeValue::S(id.to_owned());
+        match &mut self.kind {
+            Kind::Put(item) => {
+                item.insert(LAST_WRITE.to_owned(), stamp);
+                self
+            }
+            Kind::Update(expression) => {
+                let set = format!("SET #{LAST_WRITE} = :write_id");
+                *expression = match expression.strip_prefix("SET ") {
+                    Some(rest) => format!("{set}, {rest}"),
+                    None => format!("{set} {expression}"),
+                };
+                self.name_all(&format!("#{LAST_WRITE}"));
+                self.bind_raw(":write_id", stamp)
+            }
+            Kind::Delete | Kind::Check => self,
         }
-        self.name_all(&format!("#{LAST_WRITE}"));
-        self.when(&format!(
+    }
+
+    /// As [`Write::stamped`], for an update that is made alone: a try whose answer was lost is not made again.
+    fn stamped_once(self, id: &str) -> Self {
+        self.stamped(id).when(&format!(
             "attribute_not_exists(#{LAST_WRITE}) OR #{LAST_WRITE} <> :write_id"
         ))
-        .bind_raw(":write_id", AttributeValue::S(id.to_owned()))
     }
 
     /// Gives the value of a `:name`.
@@ -189,6 +206,15 @@ impl Write {
             item.insert(table::TTL.to_owned(), AttributeValue::N(at.as_seconds().to_string()));
         }
         self
+    }
+
+    /// The item that it puts.
+    #[cfg(test)]
+    pub(super) fn item(self) -> Option<Item> {
+        match self.kind {
+            Kind::Put(item) => Some(item),
+            Kind::Update(_) | Kind::Delete | Kind::Check => None,
+        }
     }
 
     fn name_all(&mut self, expression: &str) {
@@ -276,7 +302,11 @@ fn placeholders(expression: &str) -> impl Iterator<Item = &str> {
 
 /// Writes that happen together or not at all: at most 100, each on another item.
 #[derive(Debug, Default)]
-pub struct Writes(Vec<Write>);
+pub struct Writes {
+    writes: Vec<Write>,
+    /// The place of the write by whose item all of them are known to have happened.
+    witness: Option<usize>,
+}
 
 impl Writes {
     /// No writes yet.
@@ -288,142 +318,30 @@ impl Writes {
     /// Adds a write.
     #[must_use]
     pub fn and(mut self, write: Write) -> Self {
-        self.0.push(write);
+        self.writes.push(write);
         self
     }
 
     /// Adds a write, if there is one.
     #[must_use]
     pub fn maybe(mut self, write: Option<Write>) -> Self {
-        self.0.extend(write);
+        self.writes.extend(write);
         self
     }
 
     /// Adds several writes.
     #[must_use]
     pub fn all(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
-        self.0.extend(writes);
+        self.writes.extend(writes);
         self
     }
-}
 
-impl Store {
-    /// Commits a transaction. [`Error::Stale`] when a condition did not hold.
-    ///
-    /// Every try carries one client request token, so that trying again tells what became of a try whose answer was
-    /// lost: was it applied, the table answers success and applies nothing twice, even when a condition would not hold
-    /// any more ("multiple identical calls have the same effect as one single call", for 10 minutes; API reference of
-    /// `TransactWriteItems`, `ClientRequestToken`). So a failed condition always means that none of the tries was applied.
-    pub async fn commit(&self, writes: Writes) -> Result<(), Error> {
-        match self.commit_or_failed(writes).await?.as_slice() {
-            [] => Ok(()),
-            _ => Err(Error::Stale),
-        }
-    }
-
-    /// As [`Store::commit`], but answers the places of the writes whose conditions did not hold; none when it is
-    /// committed.
-    pub(super) async fn commit_or_failed(&self, writes: Writes) -> Result<Vec<usize>, Error> {
-        let items = writes
-            .0
-            .into_iter()
-            .map(|write| write.into_transact_item(&self.table))
-            .collect::<Result<Vec<_>, _>>()?;
-        let token = uuid::Uuid::from_bytes(crate::ids::random_bytes()).to_string();
-        let mut tries = Tries::of("TransactWriteItems");
-        loop {
-            let sending = self
-                .writer
-                .transact_write_items()
-                .set_transact_items(Some(items.clone()))
-                .client_request_token(&token)
-                .send();
-            let Err(error) = tries.attempt(sending).await? else {
-                return Ok(Vec::new());
-            };
-            if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
-                let codes: Vec<&str> = cancelled
-                    .cancellation_reasons()
-                    .iter()
-                    .map(|reason| reason.code().unwrap_or_default())
-                    .collect();
-                let failed: Vec<usize> = (0..codes.len())
-                    .filter(|place| codes[*place] == "ConditionalCheckFailed")
-                    .collect();
-                if !failed.is_empty() {
-                    return Ok(failed);
-                }
-                if codes.contains(&"ValidationError") || codes.contains(&"ItemCollectionSizeLimitExceeded") {
-                    return Err(Error::Internal("TransactWriteItems: an item was not valid".to_owned()));
-                }
-            }
-            tries.again(&error).await?;
-        }
-    }
-
-    /// Updates one item and answers it as it is then; where a condition did not hold, the item as it stood.
-    ///
-    /// The update leaves an id of its own on the item. A try that finds it there was applied before, its answer being
-    /// lost, and is not applied again. Only another update between the two tries hides it; so updates say in
-    /// their condition what they were decided on.
-    pub async fn update_one<T: DeserializeOwned>(&self, write: Write) -> Result<T, UpdateError> {
-        let id = URL_SAFE_NO_PAD.encode(crate::ids::random_bytes::<12>());
-        let write = write.stamped(&id);
-        let Kind::Update(expression) = &write.kind else {
-            return Err(Error::Internal("update_one takes an update".to_owned()).into());
-        };
-        if let Some(fault) = &write.fault {
-            return Err(Error::Internal(format!("a value could not be written: {fault}")).into());
-        }
-        let update = self
-            .writer
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key_item(&write.key)))
-            .update_expression(expression)
-            .set_condition_expression(write.condition())
-            .set_expression_attribute_names(write.names())
-            .set_expression_attribute_values(write.values())
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let mut tries = Tries::of("UpdateItem");
-        loop {
-            let error = match tries.attempt(update.clone().send()).await? {
-                Ok(answer) => return Ok(parse(answer.attributes.unwrap_or_default())?),
-                Err(error) => error,
-            };
-            if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
-                return match &failed.item {
-                    Some(item) if item.get(LAST_WRITE) == Some(&AttributeValue::S(id)) => Ok(parse(item.clone())?),
-                    item => Err(UpdateError::Condition(item.clone())),
-                };
-            }
-            tries.again(&error).await?;
-        }
-    }
-}
-
-/// Why one update did not happen.
-#[derive(Debug)]
-pub enum UpdateError {
-    /// The condition did not hold; the item as it stood, if there was one.
-    Condition(Option<Item>),
-    /// Something else.
-    Other(Error),
-}
-
-impl From<Error> for UpdateError {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
-}
-
-impl From<UpdateError> for Error {
-    fn from(error: UpdateError) -> Self {
-        match error {
-            UpdateError::Condition(_) => Self::Stale,
-            UpdateError::Other(error) => error,
-        }
+    /// Lets the item of the write that was added last, a put or an update, bear the transaction's id: whoever reads it there
+    /// knows that all of it happened. It is an item that the function may read, and that others seldom write.
+    #[must_use]
+    pub fn witnessed(mut self) -> Self {
+        self.witness = self.writes.len().checked_sub(1);
+        self
     }
 }
 

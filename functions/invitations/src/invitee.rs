@@ -1,0 +1,51 @@
+//! Whom an invitation is for.
+
+use shared::Error;
+use shared::auth::access::Access;
+use shared::ids::InvitationId;
+use shared::models::email::EmailAddress;
+use shared::models::invitation::{InviteFacts, may_invite};
+use shared::models::role::Role;
+use shared::store::account::EmailRecord;
+use shared::store::invitation::Guard;
+use shared::store::{Items, Key};
+
+use crate::wire::InvitationIn;
+
+/// Somebody who may be invited, as read.
+pub(crate) struct Invitee {
+    pub(crate) email: EmailAddress,
+    pub(crate) role: Role,
+    pub(crate) record: Option<EmailRecord>,
+    pub(crate) replaced: Option<InvitationId>,
+}
+
+impl Invitee {
+    /// Whom `body` invites, or why that is refused.
+    pub(crate) fn of(access: &Access, body: &InvitationIn, items: &Items) -> Result<Self, Error> {
+        let (email, role) = (body.email()?, body.role()?);
+        let workspace = access.workspace();
+        let record: Option<EmailRecord> = items.peek(&Key::email(&email))?;
+        let guard: Option<Guard> = items.peek(&Key::guard(&email, workspace.id))?;
+        let facts = InviteFacts {
+            inviter: &access.user().email,
+            inviter_role: access.membership().role,
+            replaced_role: guard.as_ref().map(|guard| guard.role),
+            workspace: workspace.id,
+            invitee_workspace: record.as_ref().and_then(|record| record.workspace_id),
+            pending_after: workspace.pending_count + u64::from(guard.is_none()),
+        };
+        may_invite(facts, &email)?;
+        Ok(Self {
+            email,
+            role,
+            record,
+            replaced: guard.map(|guard| guard.invitation_id),
+        })
+    }
+
+    /// How often the e-mail has accepted.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.record.as_ref().map_or(0, |record| record.invite_epoch)
+    }
+}

@@ -1,0 +1,177 @@
+//! Reading invitations: by their link, and as the workspace's list.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::super::account::EmailRecord;
+use super::super::keys::{GUARD, PENDING, email_partition, workspace_partition};
+use super::super::{InTime, Key, Store, parse, table};
+use super::{Guard, SIBLINGS_MAX};
+use crate::auth::access::Tenant;
+use crate::clock::Time;
+use crate::error::Error;
+use crate::ids::InvitationId;
+use crate::models::email::EmailAddress;
+use crate::models::invitation::{Invitation, Invited, Pending, Status};
+use crate::models::user::User;
+use crate::models::workspace::Workspace;
+
+/// What somebody with an invitation's link needs to know of it.
+#[derive(Debug)]
+pub struct InvitationContext {
+    /// The invitation.
+    pub invited: Invited,
+    /// Its workspace, unless that is gone.
+    pub workspace: Option<Workspace>,
+    /// Who invited.
+    pub inviter: Option<User>,
+    /// Who accepted it, if somebody did.
+    pub accepted_by: Option<User>,
+    /// Whose the e-mail is.
+    pub email: Option<EmailRecord>,
+    /// The e-mail's pending invitations to other workspaces, as many as end with this one.
+    pub siblings: Vec<Guard>,
+}
+
+impl InvitationContext {
+    /// Whether the invitation can still be accepted, its time apart: it has not ended, its e-mail joined nowhere by
+    /// another invitation since, and its inviter still has the right to send it.
+    pub fn open(&self) -> Result<(&Pending, &Workspace, &User), Error> {
+        let pending = self.invited.open()?;
+        let invitation = &self.invited.invitation;
+        let joined_since = self
+            .email
+            .as_ref()
+            .is_some_and(|email| email.invite_epoch > invitation.invite_epoch);
+        let (Some(workspace), Some(inviter), false) = (&self.workspace, &self.inviter, joined_since) else {
+            return Err(Error::InvitationRevoked);
+        };
+        let may_still = inviter.membership.as_ref().is_some_and(|membership| {
+            membership.workspace_id == invitation.workspace_id
+                && membership.could_invite_since(invitation.role, invitation.created_at)
+        });
+        if may_still {
+            Ok((pending, workspace, inviter))
+        } else {
+            Err(Error::InvitationRevoked)
+        }
+    }
+
+    /// Where the invitation stands now; [`Error::Stale`] when what was read does not fit together.
+    pub fn status(&self, now: Time) -> Result<Status, Error> {
+        match self.open() {
+            Ok((pending, ..)) => Ok(pending.status(now)),
+            Err(Error::InvitationUsed) => Ok(Status::Accepted),
+            Err(Error::InvitationRevoked) => Ok(Status::Revoked),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Store {
+    /// Finds an invitation by its id alone.
+    pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, Error> {
+        let key = Key::invitation(id);
+        self.get(vec![key.clone()]).await?.take(&key)
+    }
+
+    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
+    /// [`Error::Stale`] when it ended meanwhile.
+    pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
+        let pending = Key::pending(invitation.workspace_id, invitation.id);
+        let workspace = Key::workspace(invitation.workspace_id);
+        let inviter = Key::user(invitation.invited_by);
+        let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
+        let keys = [&pending, &workspace, &inviter]
+            .into_iter()
+            .chain(&accepted_by)
+            .cloned()
+            .collect();
+        let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
+        let siblings = guards
+            .into_iter()
+            .filter(|guard| guard.workspace_id != invitation.workspace_id)
+            .take(SIBLINGS_MAX)
+            .collect();
+        let mut items = items;
+        let context = InvitationContext {
+            workspace: items.take(&workspace)?,
+            inviter: items.peek(&inviter)?,
+            accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
+            email,
+            siblings,
+            invited: Invited {
+                pending: items.take(&pending)?,
+                invitation,
+            },
+        };
+        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
+        // a read after them tells.
+        let id = context.invited.invitation.id;
+        let is_dead =
+            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
+        if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
+            return Err(Error::Stale);
+        }
+        Ok(context)
+    }
+
+    /// The e-mail's record and its guards, a bounded number of them.
+    pub(super) async fn email_guards(&self, email: &EmailAddress) -> Result<(Option<EmailRecord>, Vec<Guard>), Error> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", table::PK)
+            .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
+            // The record sorts before the guards; the invitation's own guard may be among them.
+            .limit(i32::try_from(SIBLINGS_MAX + 2).unwrap_or(i32::MAX))
+            .send()
+            .in_time("Query")
+            .await?;
+        let (mut record, mut guards) = (None, Vec::new());
+        for item in page.items.unwrap_or_default() {
+            let is_guard = item
+                .get(table::SK)
+                .and_then(|sk| sk.as_s().ok())
+                .is_some_and(|sk| sk.starts_with(GUARD));
+            if is_guard {
+                guards.push(parse(item)?);
+            } else {
+                record = Some(parse(item)?);
+            }
+        }
+        Ok((record, guards))
+    }
+
+    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`] rows.
+    pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
+        let mut rows = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+                .expression_attribute_names("#pk", table::PK)
+                .expression_attribute_names("#sk", table::SK)
+                .expression_attribute_values(":pk", AttributeValue::S(workspace_partition(tenant.workspace_id())))
+                .expression_attribute_values(":prefix", AttributeValue::S(PENDING.to_owned()))
+                .set_exclusive_start_key(start)
+                .send()
+                .in_time("Query")
+                .await?;
+            for item in page.items.unwrap_or_default() {
+                rows.push(parse(item)?);
+            }
+            start = page.last_evaluated_key;
+            if start.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
+}
