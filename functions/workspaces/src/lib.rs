@@ -17,7 +17,7 @@ use shared::models::role::Action;
 use shared::models::workspace::{ChangeId, Founding, Workspace, WorkspaceUpdate, slug_of};
 use shared::store::idempotency::Once;
 use shared::store::invitation::CLEARED_MAX;
-use shared::store::workspace::{change_of, draft};
+use shared::store::workspace::draft;
 use shared::store::{Key, settle};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
@@ -129,14 +129,7 @@ async fn put_workspace(
     if_match: IfMatch,
     payload: Payload,
 ) -> Result<Tagged, Error> {
-    update(
-        &app,
-        &caller,
-        change(&caller, "PUT", &if_match, &payload),
-        &if_match,
-        || wire::parse_put(&payload),
-    )
-    .await
+    update(&app, &caller, &if_match, || wire::parse_put(&payload)).await
 }
 
 /// Updates the workspace. An absent field keeps its value, null clears it.
@@ -155,39 +148,22 @@ async fn patch_workspace(
     if_match: IfMatch,
     payload: Payload,
 ) -> Result<Tagged, Error> {
-    update(
-        &app,
-        &caller,
-        change(&caller, "PATCH", &if_match, &payload),
-        &if_match,
-        || wire::parse_patch(&payload),
-    )
-    .await
-}
-
-/// What the request is to the workspace. One that names versions is the same each time it is sent: no version comes twice, so
-/// that it can be done once alone. Without them the same request may well be meant again.
-fn change(caller: &Caller, method: &str, if_match: &IfMatch, payload: &Payload) -> ChangeId {
-    match if_match.tags() {
-        Some(tags) => change_of(caller.user_id(), method, tags, &payload.fingerprint()),
-        None => ChangeId::new(random_bytes()),
-    }
+    update(&app, &caller, &if_match, || wire::parse_patch(&payload)).await
 }
 
 async fn update(
     app: &App,
     caller: &Caller,
-    change: ChangeId,
     if_match: &IfMatch,
     parse: impl Fn() -> Result<WorkspaceUpdate, Error>,
 ) -> Result<Tagged, Error> {
     let now = app.now();
+    let change = ChangeId::new(random_bytes());
     settle(async || {
         let access = app.authorize(caller, Action::UpdateWorkspace).await?;
         let update = parse()?;
         let workspace = access.workspace();
-        // A try whose answer was lost was applied, of this call or of an earlier one that was the same request: the version
-        // is another by its own doing.
+        // A try whose answer was lost was applied: the version is another by its own doing.
         if workspace.changes.contains(&change) {
             return Ok(Tagged::new(workspace));
         }

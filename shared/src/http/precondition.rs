@@ -34,15 +34,6 @@ impl IfMatch {
         Self::Tags(tags(value).unwrap_or_default())
     }
 
-    /// The versions that it names, if it names any: `*` is none in particular.
-    #[must_use]
-    pub fn tags(&self) -> Option<&[String]> {
-        match self {
-            Self::Absent | Self::Any => None,
-            Self::Tags(tags) => Some(tags),
-        }
-    }
-
     /// Whether the current representation, whose strong entity tag is `current`, meets it, or
     /// [`Error::PreconditionFailed`].
     pub fn check(&self, current: &str) -> Result<(), Error> {

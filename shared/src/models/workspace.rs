@@ -143,16 +143,10 @@ const CHANGES_KEPT: usize = 4;
 pub struct ChangeId(String);
 
 impl ChangeId {
-    /// The change of `random` bits: of this very call.
+    /// The change of `random` bits.
     #[must_use]
     pub fn new(random: [u8; 8]) -> Self {
         Self(u64::from_be_bytes(random).to_string())
-    }
-
-    /// The change that `digest` tells from all others: of a request, whoever sends it again.
-    #[must_use]
-    pub fn of_request(digest: String) -> Self {
-        Self(digest)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::ids::{SessionId, UserId, WorkspaceId, random_bytes};
+use crate::ids::{SessionId, WorkspaceId, random_bytes};
 use crate::models::invitation::{Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
@@ -41,15 +41,6 @@ pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     }
     let cursor_key = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
     Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
-}
-
-/// The change that a request is: one by `user` with `method`, meant for what has one of `tags`, of which `content` tells it
-/// from others. A client whose answer was lost sends the same again, and it is known by that.
-#[must_use]
-pub fn change_of(user: UserId, method: &str, tags: &[String], content: &[u8]) -> ChangeId {
-    let mut parts: Vec<&[u8]> = vec![user.as_bytes(), method.as_bytes(), content];
-    parts.extend(tags.iter().map(String::as_bytes));
-    ChangeId::of_request(keys::sha256(&parts))
 }
 
 /// The membership of a workspace's founder.
@@ -309,27 +300,5 @@ impl FieldUpdate {
         self.bind
             .into_iter()
             .fold(write, |write, (name, value)| write.bind_value(&name, value))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_is_told_from_others_by_all_of_its_request() {
-        let (ann, ben) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
-        let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
-        let change = change_of(ann, "PATCH", &tags(&["\"a\""]), b"{}");
-        assert_eq!(change_of(ann, "PATCH", &tags(&["\"a\""]), b"{}"), change);
-        for other in [
-            change_of(ben, "PATCH", &tags(&["\"a\""]), b"{}"),
-            change_of(ann, "PUT", &tags(&["\"a\""]), b"{}"),
-            change_of(ann, "PATCH", &tags(&["\"b\""]), b"{}"),
-            change_of(ann, "PATCH", &tags(&["\"a\"", "\"b\""]), b"{}"),
-            change_of(ann, "PATCH", &tags(&["\"a\""]), b"[]"),
-        ] {
-            assert_ne!(other, change);
-        }
     }
 }

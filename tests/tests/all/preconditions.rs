@@ -96,6 +96,8 @@ async fn a_stale_change_is_refused_and_changes_nothing() {
         }
         ann.patch_if(unmet, json!({})).await.refused(412, "PRECONDITION_FAILED");
     }
+    let again = ann.patch_if(&stale, json!({"name": "One"})).await;
+    again.refused(412, "PRECONDITION_FAILED");
     assert_eq!(world.dump().await, table);
 }
 
@@ -162,30 +164,18 @@ async fn of_many_with_one_tag_one_wins() {
         let current = ann.version().await;
         let tasks = (0..12).map(|number| {
             let (it, tag) = (if number % 2 == 0 { &ann } else { &ben }.clone(), current.clone());
-            // Half of them say the very same, three each.
+            // Half of them say the very same.
             let name = format!("Name {round} {}", number / 6 * number);
-            tokio::spawn(async move {
-                let answer = it.patch_if(&tag, json!({"name": name})).await;
-                ((it.id.clone(), name), answer)
-            })
+            tokio::spawn(async move { it.patch_if(&tag, json!({"name": name})).await })
         });
-        let answers: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-        let now = ann.workspace().await;
-        let (won, _) = answers.iter().find(|(_, answer)| answer.status == 200).unwrap();
-        for (said, answer) in &answers {
-            if said == won {
-                let answer = answer.clone().expect(200);
-                assert_eq!((&now.body, tag(&now)), (&answer.body, tag(&answer)));
-            } else {
-                answer.clone().refused(412, "PRECONDITION_FAILED");
-            }
+        let answers: Vec<Answer> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+        let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+        assert_eq!(won.len(), 1, "{won:?}");
+        for answer in lost {
+            answer.refused(412, "PRECONDITION_FAILED");
         }
-        let before: u64 = current.trim_matches('"').rsplit_once('.').unwrap().1.parse().unwrap();
-        assert!(
-            tag(&now).ends_with(&format!(".{}\"", before + 1)),
-            "{current}, {}",
-            tag(&now)
-        );
+        let now = ann.workspace().await;
+        assert_eq!((&now.body, tag(&now)), (&won[0].body, tag(&won[0])));
     }
     // Without a tag all of them are made, one after the other.
     let tasks = (0..12).map(|number| {
@@ -226,74 +216,6 @@ async fn a_change_whose_answer_was_lost_is_no_stale_one() {
     world.faults.stop();
     assert_eq!(ann.version().await, current);
     ann.patch_if(&current, json!({"name": "Later"})).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_change_that_its_client_repeats_is_known() {
-    let mut world = World::new().await;
-    world.time_to_answer = Duration::from_millis(1500);
-    let ann = world.owner("ann").await;
-    let ben = world.joins(&ann, "ben", "manager").await;
-    let read = ann.version().await;
-    let body = json!({"name": "One", "timezone": "Europe/Paris"});
-    // It is made, and neither the answer nor a look at it comes through.
-    world.faults.next(&["UpdateItem"], FOREVER, Fault::Lost(Loss::Failed));
-    world.faults.after(1, &["BatchGetItem"], FOREVER, Fault::Failed);
-    ann.patch_if(&read, body.clone())
-        .await
-        .refused(503, "SERVICE_UNAVAILABLE");
-    world.faults.stop();
-    let made = ann.workspace().await.expect(200);
-    assert_eq!(made.body["name"], "One");
-    let table = world.dump().await;
-    let again = ann.patch_if(&read, body.clone()).await.expect(200);
-    assert_eq!((&again.body, tag(&again)), (&made.body, tag(&made)));
-    // However it is written.
-    let as_text = "{\"timezone\":  \"Europe/Paris\", \"name\": \"One\"}";
-    let request = ann.request("PATCH", "/workspaces/").header("if-match", &read);
-    let request = request.body(as_text.into()).unwrap();
-    world.send(request, ann.address).await.expect(200);
-    // Other requests are others.
-    for other in [
-        ben.patch_if(&read, body.clone()).await,
-        ann.change_if("PUT", &[&read], body.clone()).await,
-        ann.patch_if(&read, json!({"name": "One"})).await,
-        ann.change_if("PATCH", &[&read, "\"other\""], body.clone()).await,
-    ] {
-        other.refused(412, "PRECONDITION_FAILED");
-    }
-    assert_eq!(world.dump().await, table);
-
-    // What others made of it meanwhile stays; after four it is forgotten.
-    for number in 1..=3 {
-        let newer = ben
-            .patch("/workspaces/", json!({"name": format!("Newer {number}")}))
-            .await
-            .expect(200);
-        let again = ann.patch_if(&read, body.clone()).await.expect(200);
-        assert_eq!((&again.body, tag(&again)), (&newer.body, tag(&newer)));
-    }
-    ben.patch("/workspaces/", json!({"name": "Last"})).await.expect(200);
-    ann.patch_if(&read, body.clone())
-        .await
-        .refused(412, "PRECONDITION_FAILED");
-
-    // Who may no longer change anything is told nothing by repeating.
-    let current = ben.version().await;
-    ben.patch_if(&current, body.clone()).await.expect(200);
-    ann.change_role(&ben.id, "member").await.expect(200);
-    let mut ben = ben;
-    ben.log_in().await;
-    ben.patch_if(&current, body.clone()).await.refused(403, "FORBIDDEN");
-
-    // Without a version the same may be meant again.
-    for _ in 0..2 {
-        for name in ["A", "B"] {
-            let changed = ann.patch_if("*", json!({"name": name})).await.expect(200);
-            assert_eq!(changed.body["name"], name);
-        }
-    }
-    invariants::check(&world).await;
 }
 
 #[tokio::test]
