@@ -9,8 +9,12 @@
 //!
 //! What a test itself reads by `Scan`, or within [`spared`], suffers none.
 
+mod gates;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
@@ -26,10 +30,8 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness;
+use self::gates::{LATE_NUMBER, Way, depart, gates, is_under_way};
 
 /// The operations that write.
 pub const WRITES: &[&str] = &["UpdateItem", "TransactWriteItems", "PutItem", "DeleteItem"];
@@ -37,14 +39,6 @@ pub const WRITES: &[&str] = &["UpdateItem", "TransactWriteItems", "PutItem", "De
 pub const READS: &[&str] = &["BatchGetItem", "GetItem", "Query", "TransactGetItems"];
 /// As many attempts as there are.
 pub const FOREVER: usize = usize::MAX;
-
-/// How long a slow call is held up, well within an attempt's time-out.
-const SLOW: Duration = Duration::from_millis(150);
-/// How long a late call is held up, beyond an attempt's time-out.
-const LATE: Duration = Duration::from_millis(2500);
-
-/// Where nobody listens.
-const NOBODYS_PORT: u16 = 1;
 
 /// What an attempt suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +197,8 @@ struct State {
     seeded: Option<(StdRng, u32)>,
     injected: BTreeMap<&'static str, usize>,
     is_paused: bool,
+    /// Late attempts, by number.
+    late: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -253,6 +249,20 @@ impl Faults {
         self.0.lock().unwrap().injected.clone()
     }
 
+    /// Whether a late write may be applied still.
+    pub fn are_writes_under_way(&self) -> bool {
+        let mut state = self.0.lock().unwrap();
+        state.late.retain(|number| is_under_way(*number));
+        !state.late.is_empty()
+    }
+
+    /// Waits until every late write was applied.
+    pub async fn landed(&self) {
+        while self.are_writes_under_way() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn draw(&self, operation: &str) -> Option<Fault> {
         if !WRITES.contains(&operation) && !READS.contains(&operation) || SPARED.try_with(|()| ()).is_ok() {
             return None;
@@ -275,6 +285,11 @@ impl Faults {
     ) -> Result<(), BoxError> {
         let fault = self.draw(operation);
         let request = context.request_mut();
+        if fault == Some(Fault::Late) {
+            let number = depart();
+            request.headers_mut().insert(LATE_NUMBER, number.to_string());
+            self.0.lock().unwrap().late.push(number);
+        }
         let suffered = fault.map(|fault| suffer(fault, operation, request)).transpose()?;
         cfg.interceptor_state().store_put(Attempt(suffered));
         Ok(())
@@ -347,6 +362,9 @@ impl State {
         // Seldom, as they take an attempt's whole time.
         if random.random_range(0..10) == 0 {
             kinds = vec![Fault::TimedOut, Fault::Lost(Loss::TimedOut)];
+            if WRITES.contains(&operation) {
+                kinds.extend([Fault::Late; 2]);
+            }
         }
         Some(kinds[random.random_range(0..kinds.len())])
     }
@@ -437,257 +455,4 @@ tokio::task_local! {
 /// Lets a test look at the table itself, without faults.
 pub async fn spared<T>(looking: impl Future<Output = T>) -> T {
     SPARED.scope((), looking).await
-}
-
-/// What becomes of a request on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Way {
-    /// Nobody listens.
-    Closed,
-    /// It is taken and forgotten.
-    Never,
-    /// It is passed on after [`SLOW`].
-    Slow,
-    /// It is passed on after [`LATE`].
-    Late,
-    /// It is passed on; the connection is cut when the answer comes.
-    Cut,
-    /// It is passed on; the answer is not.
-    Mute,
-}
-
-/// A port for each way, on a thread of their own.
-fn gates() -> &'static HashMap<Way, u16> {
-    static GATES: OnceLock<HashMap<Way, u16>> = OnceLock::new();
-    GATES.get_or_init(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let mut ports = HashMap::new();
-                for way in [Way::Never, Way::Slow, Way::Late, Way::Cut, Way::Mute] {
-                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    ports.insert(way, listener.local_addr().unwrap().port());
-                    tokio::spawn(serve(listener, way));
-                }
-                ports.insert(Way::Closed, NOBODYS_PORT);
-                sender.send(ports).unwrap();
-                std::future::pending::<()>().await;
-            });
-        });
-        receiver.recv().unwrap()
-    })
-}
-
-async fn serve(listener: TcpListener, way: Way) {
-    while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            // A connection that breaks is what this is for.
-            let _ = pass(client, way).await;
-        });
-    }
-}
-
-async fn pass(client: TcpStream, way: Way) -> std::io::Result<()> {
-    let upstream = harness::engine().trim_start_matches("http://").trim_end_matches('/');
-    let (mut client_in, mut client_out) = client.into_split();
-    let (mut engine_in, mut engine_out) = TcpStream::connect(upstream).await?.into_split();
-    let asking = async {
-        let mut bytes = vec![0; 1 << 20];
-        loop {
-            let read = client_in.read(&mut bytes).await?;
-            if read == 0 {
-                // What was passed on is still to be applied, though nobody waits for the answer.
-                tokio::time::sleep(LATE).await;
-                return Ok::<(), std::io::Error>(());
-            }
-            match way {
-                Way::Never | Way::Closed => continue,
-                Way::Slow => tokio::time::sleep(SLOW).await,
-                Way::Late => tokio::time::sleep(LATE).await,
-                Way::Cut | Way::Mute => {}
-            }
-            engine_out.write_all(&bytes[..read]).await?;
-        }
-    };
-    let answering = async {
-        let mut bytes = vec![0; 1 << 20];
-        loop {
-            let read = engine_in.read(&mut bytes).await?;
-            if read == 0 || way == Way::Cut {
-                return Ok(());
-            }
-            if way == Way::Slow {
-                client_out.write_all(&bytes[..read]).await?;
-            }
-        }
-    };
-    tokio::select! {
-        asked = asking => asked,
-        answered = answering => answered,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-    use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
-    use futures::future::join_all;
-
-    use super::*;
-    use crate::harness::World;
-
-    const PLAIN: &str = "UpdateItem";
-    const TRANSACTION: &str = "TransactWriteItems";
-
-    /// Whatever goes wrong, in a word.
-    fn told<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>) -> String {
-        match result {
-            Ok(_) => "done".to_owned(),
-            Err(SdkError::TimeoutError(_)) => "time-out".to_owned(),
-            Err(SdkError::DispatchFailure(_)) => "connection".to_owned(),
-            Err(SdkError::ResponseError(_)) => "unreadable".to_owned(),
-            Err(SdkError::ServiceError(error)) => error.err().code().unwrap_or("unreadable").to_owned(),
-            Err(_) => "something else".to_owned(),
-        }
-    }
-
-    fn text(value: &str) -> AttributeValue {
-        AttributeValue::S(value.to_owned())
-    }
-
-    fn key() -> HashMap<String, AttributeValue> {
-        HashMap::from([("pk".to_owned(), text("COUNTER")), ("sk".to_owned(), text("COUNTER"))])
-    }
-
-    /// Adds one to a counter, in one attempt; what the SDK says of it.
-    async fn count(world: &World, operation: &str) -> String {
-        let (client, table) = (world.app.store.client(), world.app.store.table());
-        let single_attempt = aws_sdk_dynamodb::config::Builder::new()
-            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
-        let one = AttributeValue::N("1".to_owned());
-        if operation == PLAIN {
-            let update = client.update_item().table_name(table).set_key(Some(key()));
-            let update = update
-                .update_expression("ADD n :one")
-                .expression_attribute_values(":one", one);
-            told(update.customize().config_override(single_attempt).send().await)
-        } else {
-            let update = Update::builder().table_name(table).set_key(Some(key()));
-            let update = update
-                .update_expression("ADD n :one")
-                .expression_attribute_values(":one", one);
-            let item = TransactWriteItem::builder().update(update.build().unwrap()).build();
-            let write = client.transact_write_items().transact_items(item);
-            told(write.customize().config_override(single_attempt).send().await)
-        }
-    }
-
-    async fn counted(world: &World) -> usize {
-        world.rows(&["COUNTER", r#""n": N("1")"#]).await.len()
-    }
-
-    #[tokio::test]
-    async fn each_fault_of_a_write_is_what_it_says() {
-        let busy = |throttle| Fault::Throttled(throttle);
-        let cases = [
-            (PLAIN, Fault::Refused, "connection", 0),
-            (PLAIN, Fault::TimedOut, "time-out", 0),
-            (PLAIN, Fault::Slow, "done", 1),
-            (PLAIN, Fault::Lost(Loss::Failed), "InternalServerError", 1),
-            (PLAIN, Fault::Lost(Loss::Garbage), "unreadable", 1),
-            (PLAIN, Fault::Lost(Loss::Cut), "connection", 1),
-            (PLAIN, Fault::Lost(Loss::TimedOut), "time-out", 1),
-            (PLAIN, Fault::Failed, "InternalServerError", 0),
-            (
-                PLAIN,
-                busy(Throttle::Table),
-                "ProvisionedThroughputExceededException",
-                0,
-            ),
-            (PLAIN, busy(Throttle::Service), "ThrottlingException", 0),
-            (PLAIN, busy(Throttle::Account), "RequestLimitExceeded", 0),
-            (PLAIN, Fault::Conflict, "TransactionConflictException", 0),
-            (TRANSACTION, Fault::Conflict, "TransactionCanceledException", 0),
-            (TRANSACTION, Fault::InProgress, "TransactionInProgressException", 0),
-            (TRANSACTION, Fault::Mismatch, "IdempotentParameterMismatchException", 0),
-            (TRANSACTION, Fault::Lost(Loss::Cut), "connection", 1),
-        ];
-        join_all(cases.map(async |(operation, fault, seen, applied)| {
-            let world = World::new().await;
-            let on: &[&str] = if operation == PLAIN { &[PLAIN] } else { &[TRANSACTION] };
-            world.faults.after(0, on, 1, fault);
-            let told = count(&world, operation).await;
-            assert_eq!((told.as_str(), counted(&world).await), (seen, applied), "{fault:?}");
-            assert_eq!(world.faults.injected(), BTreeMap::from([(fault.name(), 1)]));
-            if applied == 0 {
-                assert_eq!(count(&world, operation).await, "done", "after {fault:?}");
-                assert_eq!(counted(&world).await, 1);
-            }
-        }))
-        .await;
-    }
-
-    #[tokio::test]
-    async fn a_late_write_is_applied_when_nobody_waits_for_it() {
-        let world = World::new().await;
-        world.faults.next(WRITES, 1, Fault::Late);
-        assert_eq!(
-            (count(&world, PLAIN).await.as_str(), counted(&world).await),
-            ("time-out", 0)
-        );
-        tokio::time::sleep(LATE).await;
-        assert_eq!(counted(&world).await, 1);
-    }
-
-    #[tokio::test]
-    async fn keys_are_left_unprocessed_and_nothing_is_said_of_their_items() {
-        let world = World::new().await;
-        assert_eq!(count(&world, PLAIN).await, "done");
-        for (which, left) in [
-            (Keys::All, 2),
-            (Keys::Some, 1),
-            (Keys::Of("COUNT"), 1),
-            (Keys::Of("KEYS"), 1),
-        ] {
-            world.faults.next(&["BatchGetItem"], 1, Fault::Unprocessed(which));
-            let jwks = HashMap::from([("pk".to_owned(), text("KEYS")), ("sk".to_owned(), text("JWKS"))]);
-            let keys = KeysAndAttributes::builder().keys(key()).keys(jwks).build().unwrap();
-            let (client, table) = (world.app.store.client(), world.app.store.table());
-            let answer = client.batch_get_item().request_items(table, keys).send().await.unwrap();
-            assert_eq!(
-                answer.unprocessed_keys().unwrap()[table].keys().len(),
-                left,
-                "{which:?}"
-            );
-            assert_eq!(answer.responses().unwrap()[table].len(), 2 - left, "{which:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_seed_says_which_faults_there_are_and_a_test_looks_without_any() {
-        let drawn = |seed| {
-            let faults = Faults::seeded(seed, 40);
-            (0..200).map(|_| faults.draw("UpdateItem")).collect::<Vec<_>>()
-        };
-        assert_eq!(drawn(7), drawn(7));
-        assert_ne!(drawn(7), drawn(8));
-        let suffered = drawn(7).iter().flatten().count();
-        assert!((60..100).contains(&suffered), "{suffered} of 200");
-
-        let world = World::faulty(Faults::seeded(7, 100)).await;
-        assert_eq!(counted(&world).await, 0);
-        assert_eq!(spared(count(&world, PLAIN)).await, "done");
-        assert_eq!(world.faults.injected(), BTreeMap::new());
-        world.faults.stop();
-        world.faults.after(1, WRITES, 1, Fault::Failed);
-        let mut told = Vec::new();
-        for _ in 0..3 {
-            told.push(count(&world, PLAIN).await);
-        }
-        assert_eq!(told, ["done", "InternalServerError", "done"]);
-    }
 }

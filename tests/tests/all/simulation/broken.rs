@@ -35,6 +35,7 @@ fn scene<'a>(at: &'a Simulation<'_>, after: &'a Table, deeds: &'a [Deed]) -> Sce
         after,
         deeds,
         carried: &[],
+        is_haunted: false,
         ledger: &at.ledger,
         people: &at.people,
     }

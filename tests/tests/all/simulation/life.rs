@@ -45,8 +45,10 @@ pub struct Simulation<'w> {
     pub emails: Vec<String>,
     pub ledger: Ledger,
     pub table: Table,
-    /// The deeds of the last batch whose end nobody knows.
+    /// The deeds whose end nobody knows: of the last batch, and while late writes are on their way, of those before.
     pub carried: Vec<Deed>,
+    /// Whether a late write was on its way when the table was last read.
+    pub is_haunted: bool,
     /// Mails that were read.
     pub read: BTreeSet<String>,
     /// Invitations that were mailed.
@@ -70,6 +72,7 @@ pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
     if !tally.findings.faults.is_empty() {
         tally.story = simulation.story;
     }
+    world.faults.landed().await;
     let client = world.app.store.client();
     client
         .delete_table()
@@ -106,6 +109,7 @@ impl<'w> Simulation<'w> {
             people,
             ledger,
             carried: Vec::new(),
+            is_haunted: false,
             read: BTreeSet::new(),
             mailed: Vec::new(),
             logs,
@@ -151,6 +155,7 @@ impl<'w> Simulation<'w> {
                 Some(Step::Do(ops)) => ops,
                 Some(Step::AcceptNewest(who)) => self.planner().accept_newest(who),
                 Some(Step::Pass(seconds)) => {
+                    self.world.faults.landed().await;
                     self.world.pass(seconds);
                     continue;
                 }
@@ -183,6 +188,10 @@ impl<'w> Simulation<'w> {
             195..198 => 7 * 24 * 3600 + self.random.random_range(0..3600),
             _ => self.random.random_range(1..31) * 24 * 3600,
         };
+        if seconds > 0 {
+            // A write is late by seconds, not by hours.
+            self.world.faults.landed().await;
+        }
         self.world.pass(seconds);
         // The table deletes what has expired, late, and not all at once.
         if self.random.random_bool(0.1) {
@@ -222,6 +231,8 @@ impl<'w> Simulation<'w> {
             .into_iter()
             .map(|op| perform(self.world, &self.people, &self.ledger, op));
         let deeds: Vec<Deed> = join_all(doing).await;
+        let is_haunted = self.world.faults.are_writes_under_way();
+        self.is_haunted |= is_haunted;
         let after = invariants::read(self.world).await;
         for deed in &deeds {
             *self.tally.operations.entry(deed.op.kind()).or_default() += 1;
@@ -233,8 +244,12 @@ impl<'w> Simulation<'w> {
         self.story.drain(..surplus);
         self.judge(&deeds, &after);
         self.table = after;
-        self.carried = deeds;
-        self.carried.retain(|deed| deed.outcome() == Outcome::Unknown);
+        if !is_haunted {
+            self.carried.clear();
+        }
+        self.is_haunted = is_haunted;
+        self.carried
+            .extend(deeds.into_iter().filter(|deed| deed.outcome() == Outcome::Unknown));
         spared(self.probe()).await;
     }
 
@@ -252,6 +267,7 @@ impl<'w> Simulation<'w> {
             after,
             deeds,
             carried: &self.carried,
+            is_haunted: self.is_haunted,
             ledger: &self.ledger,
             people: &self.people,
         };
@@ -267,7 +283,7 @@ impl<'w> Simulation<'w> {
             let is_fit = deed.status < 500 || deed.code == "SERVICE_UNAVAILABLE";
             findings.expect("contract", is_fit, || deed.told(&self.ledger));
         }
-        if let ([deed], true) = (deeds, self.carried.is_empty())
+        if let Some(deed) = scene.lone()
             && deed.outcome() != Outcome::Unknown
             && let Some(right) = expected(&scene, deed)
         {
@@ -291,6 +307,7 @@ impl<'w> Simulation<'w> {
             after,
             deeds,
             carried: &self.carried,
+            is_haunted: self.is_haunted,
             ledger: &self.ledger,
             people: &self.people,
         };
@@ -377,6 +394,7 @@ impl<'w> Simulation<'w> {
     async fn end(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
+        self.world.faults.landed().await;
         self.batch(vec![Op::RetryMails]).await;
         for chunk in 0..4 {
             let open: Vec<usize> = (0..self.ledger.records.len())
