@@ -10,6 +10,8 @@
 //! What a test itself reads by `Scan`, or within [`spared`], suffers none.
 
 mod gates;
+mod kill;
+mod pages;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextMut,
@@ -31,6 +33,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+pub use self::kill::{Kill, Moment, killed};
+
+pub use self::pages::Lag;
+use self::pages::{Remembered, index_partition, lag, nothing_yet, withheld, withhold};
+
 use self::gates::{LATE_NUMBER, Way, depart, gates, is_under_way};
 
 /// The operations that write.
@@ -39,6 +46,9 @@ pub const WRITES: &[&str] = &["UpdateItem", "TransactWriteItems", "PutItem", "De
 pub const READS: &[&str] = &["BatchGetItem", "GetItem", "Query", "TransactGetItems"];
 /// As many attempts as there are.
 pub const FOREVER: usize = usize::MAX;
+
+/// Of a hundred queries of the index, how many meet one that lags, where anything goes wrong at all.
+const LAGS: u32 = 30;
 
 /// What an attempt suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +75,12 @@ pub enum Fault {
     Mismatch,
     /// A batch's keys are left unprocessed.
     Unprocessed(Keys),
+    /// A query's page ends after so many items.
+    Short(i32),
+    /// A query's page ends before its first item.
+    Empty,
+    /// The index lags behind the table.
+    Stale(Lag),
     /// A batch is no snapshot: it reads what partitions that begin so hold from before it was there.
     Overlooked(&'static str),
 }
@@ -118,6 +134,9 @@ impl Fault {
             Self::InProgress => "in progress",
             Self::Mismatch => "mismatch",
             Self::Unprocessed(_) => "unprocessed",
+            Self::Short(_) => "short page",
+            Self::Empty => "empty page",
+            Self::Stale(_) => "stale index",
             Self::Overlooked(_) => "overlooked",
         }
     }
@@ -139,13 +158,15 @@ impl Fault {
     fn refuses(self) -> bool {
         matches!(
             self,
-            Self::Failed | Self::Throttled(_) | Self::Conflict | Self::InProgress | Self::Mismatch
+            Self::Failed | Self::Throttled(_) | Self::Conflict | Self::InProgress | Self::Mismatch | Self::Empty
         )
     }
 
     /// The answer that comes in place of the service's.
-    fn answer(self, operation: &str, items: usize) -> Option<HttpResponse> {
+    fn answer(self, suffered: &Suffered) -> Option<HttpResponse> {
+        let (operation, items) = (suffered.operation.as_str(), suffered.items);
         let answer = match self {
+            Self::Empty => response(200, suffered.page.clone()),
             Self::Failed | Self::Lost(Loss::Failed) => service_error(500, "InternalServerError", &json!({})),
             Self::Lost(Loss::Garbage) => response(200, "<html>It works!</html>".to_owned()),
             Self::Throttled(throttle) => {
@@ -199,6 +220,8 @@ struct State {
     is_paused: bool,
     /// Late attempts, by number.
     late: Vec<u64>,
+    /// What the index answered last.
+    indexed: Remembered,
 }
 
 #[derive(Debug)]
@@ -263,7 +286,7 @@ impl Faults {
         }
     }
 
-    fn draw(&self, operation: &str) -> Option<Fault> {
+    fn draw(&self, operation: &str, is_indexed: bool) -> Option<Fault> {
         if !WRITES.contains(&operation) && !READS.contains(&operation) || SPARED.try_with(|()| ()).is_ok() {
             return None;
         }
@@ -271,7 +294,9 @@ impl Faults {
         if state.is_paused {
             return None;
         }
-        let fault = state.planned(operation).or_else(|| state.drawn(operation))?;
+        let fault = state
+            .planned(operation)
+            .or_else(|| state.drawn(operation, is_indexed))?;
         *state.injected.entry(fault.name()).or_default() += 1;
         Some(fault)
     }
@@ -283,36 +308,60 @@ impl Faults {
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let fault = self.draw(operation);
         let request = context.request_mut();
+        let index_partition = match operation {
+            "Query" => index_partition(&body_of(request)?),
+            _ => None,
+        };
+        let last = SPARED.try_with(|()| ()).is_err().then(kill::begins).flatten();
+        let is_write = WRITES.contains(&operation);
+        let fault = match last {
+            Some(Moment::Before) => Some(Fault::TimedOut),
+            Some(Moment::During) if is_write => Some(Fault::Late),
+            Some(Moment::During) => Some(Fault::TimedOut),
+            Some(Moment::After) => None,
+            None => self.draw(operation, index_partition.is_some()),
+        };
         if fault == Some(Fault::Late) {
             let number = depart();
             request.headers_mut().insert(LATE_NUMBER, number.to_string());
             self.0.lock().unwrap().late.push(number);
         }
         let suffered = fault.map(|fault| suffer(fault, operation, request)).transpose()?;
-        cfg.interceptor_state().store_put(Attempt(suffered));
+        cfg.interceptor_state().store_put(Attempt {
+            suffered,
+            index_partition,
+            is_last: last == Some(Moment::After),
+        });
         Ok(())
     }
 
     /// When an answer came.
     pub fn answer(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
-        let Some(suffered) = cfg.load::<Attempt>().and_then(|attempt| attempt.0.as_ref()) else {
-            return;
-        };
-        if let Some(answer) = suffered.fault.answer(&suffered.operation, suffered.items) {
+        let Some(attempt) = cfg.load::<Attempt>() else { return };
+        if attempt.is_last {
+            kill::was_answered();
+        }
+        let Some(suffered) = &attempt.suffered else { return };
+        if let Some(answer) = suffered.fault.answer(suffered) {
             *context.response_mut() = answer;
         }
     }
 
     /// When an answer was read.
-    pub fn read(context: &mut FinalizerInterceptorContextMut<'_>, cfg: &ConfigBag) {
-        let Some(suffered) = cfg.load::<Attempt>().and_then(|attempt| attempt.0.as_ref()) else {
-            return;
-        };
+    pub fn read(&self, context: &mut FinalizerInterceptorContextMut<'_>, cfg: &ConfigBag) {
+        let Some(attempt) = cfg.load::<Attempt>() else { return };
         let Some(Ok(output)) = context.output_or_error_mut() else {
             return;
         };
+        if let Some((partition, output)) = attempt.index_partition.as_ref().zip(output.downcast_mut()) {
+            let lagging = attempt.suffered.as_ref().and_then(|suffered| match suffered.fault {
+                Fault::Stale(how) => Some(how),
+                _ => None,
+            });
+            lag(output, lagging, partition, &mut self.0.lock().unwrap().indexed);
+        }
+        let Some(suffered) = &attempt.suffered else { return };
         if let Some(output) = output.downcast_mut::<BatchGetItemOutput>() {
             withhold(output, &suffered.withheld);
             if let Fault::Overlooked(beginning) = suffered.fault {
@@ -337,8 +386,11 @@ impl State {
         None
     }
 
-    fn drawn(&mut self, operation: &str) -> Option<Fault> {
+    fn drawn(&mut self, operation: &str, is_indexed: bool) -> Option<Fault> {
         let (random, percent) = self.seeded.as_mut()?;
+        if is_indexed && *percent > 0 && random.random_range(0..100) < LAGS {
+            return Some(Fault::Stale(if random.random() { Lag::Behind } else { Lag::Patchy }));
+        }
         if random.random_range(0..100) >= *percent {
             return None;
         }
@@ -354,6 +406,13 @@ impl State {
             Fault::Throttled(Throttle::Account),
         ];
         match operation {
+            "Query" => kinds.extend([
+                Fault::Short(1),
+                Fault::Short(2),
+                Fault::Short(3),
+                Fault::Empty,
+                Fault::Empty,
+            ]),
             "BatchGetItem" => kinds.extend([Fault::Unprocessed(Keys::All), Fault::Unprocessed(Keys::Some)]),
             "TransactWriteItems" => kinds.extend([Fault::Conflict, Fault::Conflict, Fault::InProgress]),
             "UpdateItem" | "PutItem" | "DeleteItem" => kinds.extend([Fault::Conflict, Fault::Conflict]),
@@ -372,7 +431,13 @@ impl State {
 
 /// What the attempt under way suffers.
 #[derive(Debug)]
-struct Attempt(Option<Suffered>);
+struct Attempt {
+    suffered: Option<Suffered>,
+    /// The partition of the index that it asks.
+    index_partition: Option<String>,
+    /// Whether its process ends when it is answered.
+    is_last: bool,
+}
 
 impl Storable for Attempt {
     type Storer = StoreReplace<Self>;
@@ -385,13 +450,25 @@ struct Suffered {
     /// The items of a transaction.
     items: usize,
     withheld: Vec<(String, HashMap<String, AttributeValue>)>,
+    /// The page that is answered in place of another.
+    page: String,
+}
+
+fn body_of(request: &HttpRequest) -> Result<Value, BoxError> {
+    Ok(serde_json::from_slice(request.body().bytes().unwrap_or_default())?)
 }
 
 fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Suffered, BoxError> {
     if let Some(way) = fault.way() {
         request.set_uri(format!("http://127.0.0.1:{}/", gates()[&way]))?;
     }
-    let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())?;
+    let mut body = body_of(request)?;
+    if let Fault::Short(most) = fault {
+        body["Limit"] = json!(most);
+        let text = body.to_string();
+        request.headers_mut().insert("content-length", text.len().to_string());
+        *request.body_mut() = SdkBody::from(text);
+    }
     if fault.refuses() {
         // The service knows no such operation, and does nothing.
         request
@@ -407,45 +484,8 @@ fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Su
         operation: operation.to_owned(),
         items: body["TransactItems"].as_array().map_or(0, Vec::len),
         withheld,
+        page: nothing_yet(&body).to_string(),
     })
-}
-
-fn withheld(body: &Value, which: Keys) -> Vec<(String, HashMap<String, AttributeValue>)> {
-    let mut keys = Vec::new();
-    for (table, asked) in body["RequestItems"].as_object().unwrap() {
-        for (place, key) in asked["Keys"].as_array().unwrap().iter().enumerate() {
-            let is_withheld = match which {
-                Keys::All => true,
-                Keys::Some => place % 2 == 0,
-                Keys::Of(beginning) => key["pk"]["S"].as_str().unwrap().starts_with(beginning),
-            };
-            if is_withheld {
-                let text = |value: &Value| AttributeValue::S(value["S"].as_str().unwrap().to_owned());
-                let key = key.as_object().unwrap().iter();
-                keys.push((
-                    table.clone(),
-                    key.map(|(name, value)| (name.clone(), text(value))).collect(),
-                ));
-            }
-        }
-    }
-    keys
-}
-
-fn withhold(output: &mut BatchGetItemOutput, withheld: &[(String, HashMap<String, AttributeValue>)]) {
-    for (table, key) in withheld {
-        let answered = output
-            .responses
-            .get_or_insert_default()
-            .entry(table.clone())
-            .or_default();
-        answered.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
-        let left = output.unprocessed_keys.get_or_insert_default();
-        let keys = left.remove(table).map(|left| left.keys).unwrap_or_default();
-        let keys = keys.into_iter().chain([key.clone()]).collect();
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
-        left.insert(table.clone(), keys.build().unwrap());
-    }
 }
 
 tokio::task_local! {

@@ -646,7 +646,7 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        Faults::read(context, cfg);
+        self.faults.read(context, cfg);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! The ways that requests take to the engine: ports of which each loses, holds up or cuts what comes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,20 +21,40 @@ const NOBODYS_PORT: u16 = 1;
 /// The header that tells the gate which late request it holds.
 pub const LATE_NUMBER: &str = "x-late-number";
 
+/// How long a late request may take to its gate; one whose sender was gone before never gets there.
+const TO_THE_GATE: Duration = Duration::from_secs(5);
+
+/// Where a late request is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Not at the gate yet, since then.
+    Departed(Instant),
+    /// At the gate, or passed on and not answered yet.
+    Arrived,
+}
+
 /// Late requests that are on their way still, by number.
-static UNDER_WAY: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+static UNDER_WAY: Mutex<BTreeMap<u64, Place>> = Mutex::new(BTreeMap::new());
 
 /// A number for a request that is sent late from now on.
 pub fn depart() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::SeqCst);
-    UNDER_WAY.lock().unwrap().insert(number);
+    let place = Place::Departed(Instant::now());
+    UNDER_WAY.lock().unwrap().insert(number, place);
     number
 }
 
 /// Whether the request of this number is on its way still; when it is not, it was applied or never will be.
 pub fn is_under_way(number: u64) -> bool {
-    UNDER_WAY.lock().unwrap().contains(&number)
+    let mut under_way = UNDER_WAY.lock().unwrap();
+    match under_way.get(&number) {
+        Some(Place::Departed(since)) if since.elapsed() > TO_THE_GATE => {
+            under_way.remove(&number);
+            false
+        }
+        place => place.is_some(),
+    }
 }
 
 /// Notes, when it is dropped at the latest, that a request has landed.
@@ -42,7 +62,8 @@ pub fn is_under_way(number: u64) -> bool {
 struct Landing(Mutex<Option<u64>>);
 
 impl Landing {
-    fn departed(&self, request: &[u8]) {
+    /// Takes the number of a request that came; whether it is to be passed on.
+    fn arrived(&self, request: &[u8]) -> bool {
         let text = String::from_utf8_lossy(request);
         let number = text.split("\r\n").find_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -52,9 +73,14 @@ impl Landing {
                 None
             }
         });
-        if number.is_some() {
-            *self.0.lock().unwrap() = number;
+        let Some(number) = number else { return true };
+        let mut under_way = UNDER_WAY.lock().unwrap();
+        let is_awaited = under_way.contains_key(&number);
+        if is_awaited {
+            under_way.insert(number, Place::Arrived);
+            *self.0.lock().unwrap() = Some(number);
         }
+        is_awaited
     }
 
     fn landed(&self) {
@@ -136,7 +162,9 @@ async fn pass(client: TcpStream, way: Way) -> std::io::Result<()> {
                 tokio::time::sleep(LATE).await;
                 return Ok::<(), std::io::Error>(());
             }
-            landing.departed(&bytes[..read]);
+            if !landing.arrived(&bytes[..read]) {
+                return Ok(());
+            }
             match way {
                 Way::Never | Way::Closed => continue,
                 Way::Slow => tokio::time::sleep(SLOW).await,

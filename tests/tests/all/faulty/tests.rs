@@ -1,7 +1,7 @@
 //! Each fault is what it says.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem, Update};
 use futures::future::join_all;
 
 use super::gates::LATE;
@@ -139,7 +139,7 @@ async fn keys_are_left_unprocessed_and_nothing_is_said_of_their_items() {
 async fn a_seed_says_which_faults_there_are_and_a_test_looks_without_any() {
     let drawn = |seed| {
         let faults = Faults::seeded(seed, 40);
-        (0..200).map(|_| faults.draw("UpdateItem")).collect::<Vec<_>>()
+        (0..200).map(|_| faults.draw("UpdateItem", false)).collect::<Vec<_>>()
     };
     assert_eq!(drawn(7), drawn(7));
     assert_ne!(drawn(7), drawn(8));
@@ -157,4 +157,61 @@ async fn a_seed_says_which_faults_there_are_and_a_test_looks_without_any() {
         told.push(count(&world, PLAIN).await);
     }
     assert_eq!(told, ["done", "InternalServerError", "done"]);
+}
+
+#[tokio::test]
+async fn a_process_ends_before_during_and_after_its_call() {
+    for (moment, at_once, in_the_end) in [(Moment::Before, 0, 0), (Moment::During, 0, 1), (Moment::After, 1, 1)] {
+        let world = World::new().await;
+        let kill = Kill { call: 0, moment };
+        assert_eq!(killed(Some(kill), count(&world, PLAIN)).await, None, "{moment:?}");
+        assert_eq!(counted(&world).await, at_once, "{moment:?}");
+        world.faults.landed().await;
+        assert_eq!(counted(&world).await, in_the_end, "{moment:?}");
+    }
+    let world = World::new().await;
+    let kill = Kill {
+        call: 1,
+        moment: Moment::Before,
+    };
+    let lives = killed(Some(kill), count(&world, PLAIN)).await;
+    assert_eq!(lives.as_deref(), Some("done"), "it made one call only");
+    let twice = async {
+        count(&world, TRANSACTION).await;
+        count(&world, TRANSACTION).await
+    };
+    assert_eq!(killed(Some(kill), twice).await, None);
+    assert_eq!(world.rows(&["COUNTER", r#""n": N("2")"#]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
+    let world = World::new().await;
+    let ann = world.owner("ann").await;
+    for name in ["bob", "cid", "dan", "eve"] {
+        ann.invite(&format!("{name}@example.com"), "member").await.expect(201);
+    }
+    world.pass(3600);
+    let ann = {
+        let mut ann = ann;
+        ann.log_in().await;
+        ann
+    };
+    // Each is met by some query, and the list is what it is.
+    let right = ann.invitations().await.expect(200).body;
+    assert_eq!(right["total"], 4);
+    for fault in [Fault::Short(1), Fault::Short(3), Fault::Empty] {
+        let before = world.calls.operations().len();
+        world.faults.next(&["Query"], 1, fault);
+        assert_eq!(ann.invitations().await.expect(200).body, right, "{fault:?}");
+        assert_eq!(world.faults.injected()[fault.name()] > 0, true, "{fault:?}");
+        assert!(world.calls.operations().len() > before, "{fault:?}");
+    }
+    let sessions = async || {
+        ann.revoke_all().await.expect(200).body["sessions_revoked"]
+            .as_u64()
+            .unwrap()
+    };
+    world.faults.next(&["Query"], 1, Fault::Stale(Lag::Behind));
+    assert_eq!(sessions().await, 0, "the index was never asked before");
 }
