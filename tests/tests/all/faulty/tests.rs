@@ -6,7 +6,7 @@ use futures::future::join_all;
 
 use super::gates::LATE;
 use super::*;
-use crate::harness::World;
+use crate::harness::{PASSWORD, World};
 
 const PLAIN: &str = "UpdateItem";
 const TRANSACTION: &str = "TransactWriteItems";
@@ -197,15 +197,22 @@ async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
         ann.log_in().await;
         ann
     };
+    // Whoever was here before is known by a partition whose first page may be empty.
+    let bob = world.joins(&ann, "bob", "member").await;
+    ann.remove(&bob.id).await.expect(200);
+    let again = ann.invite(&bob.email, "member").await.expect(201);
+    world.faults.next(&["Query"], 1, Fault::Empty);
+    bob.signed_out()
+        .accept(&again, json!({"password": PASSWORD}))
+        .await
+        .expect(200);
     // Each is met by some query, and the list is what it is.
     let right = ann.invitations().await.expect(200).body;
-    assert_eq!(right["total"], 4);
+    assert_eq!(right["total"], 3);
     for fault in [Fault::Short(1), Fault::Short(3), Fault::Empty] {
-        let before = world.calls.operations().len();
         world.faults.next(&["Query"], 1, fault);
         assert_eq!(ann.invitations().await.expect(200).body, right, "{fault:?}");
-        assert_eq!(world.faults.injected()[fault.name()] > 0, true, "{fault:?}");
-        assert!(world.calls.operations().len() > before, "{fault:?}");
+        assert!(world.faults.injected()[fault.name()] > 0, "{fault:?}");
     }
     let sessions = async || {
         ann.revoke_all().await.expect(200).body["sessions_revoked"]
