@@ -87,7 +87,7 @@ impl InvitationContext {
         };
         let may_still = inviter.membership.as_ref().is_some_and(|membership| {
             membership.workspace_id == invitation.workspace_id
-                && membership.could_invite_since(invitation.role, invitation.created_at)
+                && membership.could_invite_since(invitation.role, invitation.inviter_epoch)
         });
         if may_still {
             Ok((pending, workspace, inviter))
@@ -437,8 +437,8 @@ impl Store {
     ) -> Result<Membership, Error> {
         let (pending, workspace, inviter) = context.open()?;
         let invitation = &context.invited.invitation;
-        let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch);
         let user = accepting.user;
+        let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch, user.epoch);
         let [pending_end, guard_end, invitation_end] = ended(
             workspace.id,
             invitation.id,
