@@ -158,7 +158,7 @@ fn new_user(body: &RegisterIn, hash: &PasswordHash, workspace: &Workspace, now: 
         email_verified: false,
         epoch: 0,
         sessions: std::collections::BTreeMap::new(),
-        membership: Some(founder(workspace)),
+        membership: Some(founder(workspace, 0)),
         created_at: now,
         updated_at: now,
     }

@@ -98,6 +98,7 @@ impl Issue {
                 invited_by_email: inviter.email.clone(),
                 token_hash: SecretHash::of(&token),
                 invite_epoch,
+                inviter_epoch: inviter.epoch,
                 created_at: now,
                 end: None,
             },

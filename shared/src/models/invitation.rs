@@ -57,6 +57,9 @@ pub struct Invitation {
     pub token_hash: SecretHash,
     /// The e-mail's `invite_epoch` when it was made: a later one means that the e-mail joined a workspace since.
     pub invite_epoch: u64,
+    /// The inviter's epoch when it was made: if they lose the right to send it, theirs is later.
+    #[serde(default)]
+    pub inviter_epoch: u64,
     /// When it was made.
     pub created_at: Time,
     /// How it ended, if it did.
@@ -213,6 +216,7 @@ mod tests {
                 invited_by_email: email.clone(),
                 token_hash: SecretHash::of(&crate::secret::Secret::new("x")),
                 invite_epoch: 0,
+                inviter_epoch: 0,
                 created_at: at(0),
                 end: end.map(|status| End {
                     status,

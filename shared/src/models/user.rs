@@ -70,38 +70,42 @@ pub struct Membership {
     pub joined_at: Time,
     /// The workspace's epoch then: tokens from before count as minted at it.
     pub joined_epoch: u64,
-    /// When the user was last demoted from owner.
+    /// The user's own epoch then.
+    #[serde(default)]
+    pub user_epoch: u64,
+    /// The user's epoch since they were last demoted from owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_owner_at: Option<Time>,
-    /// When the user was last demoted below manager.
+    pub lost_owner: Option<u64>,
+    /// The user's epoch since they were last demoted below manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_manager_at: Option<Time>,
+    pub lost_manager: Option<u64>,
 }
 
 impl Membership {
-    /// A place that is taken now.
+    /// A place that is taken now, by a user of `user_epoch`.
     #[must_use]
-    pub fn new(workspace_id: WorkspaceId, role: Role, joined_at: Time, joined_epoch: u64) -> Self {
+    pub fn new(workspace_id: WorkspaceId, role: Role, joined_at: Time, joined_epoch: u64, user_epoch: u64) -> Self {
         Self {
             workspace_id,
             role,
             joined_at,
             joined_epoch,
-            lost_owner_at: None,
-            lost_manager_at: None,
+            user_epoch,
+            lost_owner: None,
+            lost_manager: None,
         }
     }
 
-    /// Whether the member has had the right to invite for `role` all the time since `sent_at`: an invitation whose
-    /// inviter lost it stays dead, though they may have it again.
+    /// Whether the member has had the right to invite for `role` all the time since their epoch was `sent`: an invitation
+    /// whose inviter lost it stays dead, though they may have it again. Epochs, as clocks may differ.
     #[must_use]
-    pub fn could_invite_since(&self, role: Role, sent_at: Time) -> bool {
-        let lost_at = if role == Role::Owner {
-            self.lost_owner_at
+    pub fn could_invite_since(&self, role: Role, sent: u64) -> bool {
+        let lost = if role == Role::Owner {
+            self.lost_owner
         } else {
-            self.lost_manager_at
+            self.lost_manager
         };
-        self.role.may_invite(role) && self.joined_at <= sent_at && lost_at.is_none_or(|lost_at| lost_at < sent_at)
+        self.role.may_invite(role) && self.user_epoch <= sent && lost.is_none_or(|lost| lost <= sent)
     }
 }
 
@@ -228,23 +232,23 @@ mod tests {
 
     #[test]
     fn a_right_that_was_lost_is_lost_for_what_was_sent_before() {
-        let at = Time::from_millis;
-        let mut inviter = Membership::new(WorkspaceId::from_bytes([1; 16]), Role::Owner, at(10), 0);
-        assert!(inviter.could_invite_since(Role::Owner, at(10)));
+        let joined_at = Time::from_millis(0);
+        let mut inviter = Membership::new(WorkspaceId::from_bytes([1; 16]), Role::Owner, joined_at, 0, 10);
+        assert!(inviter.could_invite_since(Role::Owner, 10));
         assert!(
-            !inviter.could_invite_since(Role::Member, at(9)),
+            !inviter.could_invite_since(Role::Member, 9),
             "sent before they joined again"
         );
-        inviter.lost_owner_at = Some(at(20));
-        assert!(!inviter.could_invite_since(Role::Owner, at(15)));
-        assert!(inviter.could_invite_since(Role::Owner, at(21)));
-        assert!(inviter.could_invite_since(Role::Member, at(15)));
+        inviter.lost_owner = Some(20);
+        assert!(!inviter.could_invite_since(Role::Owner, 19));
+        assert!(inviter.could_invite_since(Role::Owner, 20));
+        assert!(inviter.could_invite_since(Role::Member, 15));
     }
 
     #[test]
     fn a_session_from_before_joining_counts_from_joining() {
         let workspace_id = WorkspaceId::from_bytes([1; 16]);
-        let membership = Membership::new(workspace_id, Role::Member, Time::from_millis(0), 3);
+        let membership = Membership::new(workspace_id, Role::Member, Time::from_millis(0), 3, 0);
         assert!(!session(0, 0).is_revoked(&membership, 3));
         assert!(session(0, 0).is_revoked(&membership, 4));
         let made_there = Session::new(Some((workspace_id, 4)), Time::from_millis(0));

@@ -181,8 +181,8 @@ impl Store {
     ) -> Result<Membership, Error> {
         let (pending, workspace, inviter) = context.open()?;
         let invitation = &context.invited.invitation;
-        let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch);
         let user = accepting.user;
+        let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch, user.epoch);
         let [pending_end, guard_end, invitation_end] = ended(
             workspace.id,
             invitation.id,

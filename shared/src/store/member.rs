@@ -119,9 +119,11 @@ impl Store {
         let workspace = access.workspace().id;
         let user = if change == RoleChange::Downgrade {
             let lost = match (target.membership.role, role) {
-                (Role::Owner, Role::Manager) => "#membership.#lost_owner_at = :now, ",
-                (Role::Owner, _) => "#membership.#lost_owner_at = :now, #membership.#lost_manager_at = :now, ",
-                (Role::Manager, _) => "#membership.#lost_manager_at = :now, ",
+                (Role::Owner, Role::Manager) => "#membership.#lost_owner = #epoch + :one, ",
+                (Role::Owner, _) => {
+                    "#membership.#lost_owner = #epoch + :one, #membership.#lost_manager = #epoch + :one, "
+                }
+                (Role::Manager, _) => "#membership.#lost_manager = #epoch + :one, ",
                 _ => "",
             };
             let set = "#membership.#role = :role, #epoch = #epoch + :one, #sessions = :none, #updated_at = :now";

@@ -43,15 +43,21 @@ pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
 }
 
-/// The membership of a workspace's founder.
+/// The membership of a workspace's founder, a user of `user_epoch`.
 #[must_use]
-pub fn founder(workspace: &Workspace) -> Membership {
-    Membership::new(workspace.id, Role::Owner, workspace.created_at, workspace.epoch)
+pub fn founder(workspace: &Workspace, user_epoch: u64) -> Membership {
+    Membership::new(
+        workspace.id,
+        Role::Owner,
+        workspace.created_at,
+        workspace.epoch,
+        user_epoch,
+    )
 }
 
 /// Puts a new workspace, its founder's row and its slug. The slug stays as it is made: it can witness the making.
 pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
-    let member = Member::of(founder_user, &founder(workspace));
+    let member = Member::of(founder_user, &founder(workspace, founder_user.epoch));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
         Write::create(
@@ -96,7 +102,7 @@ impl Store {
             .maybe(once.remember(None, done, now))
             .all(workspace_create(user, workspace))
             .witnessed()
-            .and(account::seat(user, &founder(workspace), now))
+            .and(account::seat(user, &founder(workspace, user.epoch), now))
             .and(account::email_seat(user, workspace.id));
         self.commit(writes).await
     }

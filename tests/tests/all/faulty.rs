@@ -9,12 +9,18 @@
 //!
 //! What a test itself reads by `Scan`, or within [`spared`], suffers none.
 
+mod gates;
+mod kill;
+mod pages;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextMut,
@@ -26,10 +32,13 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness;
+pub use self::kill::{Kill, Moment, killed};
+
+pub use self::pages::Lag;
+use self::pages::{Remembered, index_partition, lag, nothing_yet, withheld, withhold};
+
+use self::gates::{LATE_NUMBER, Way, depart, gates, is_under_way};
 
 /// The operations that write.
 pub const WRITES: &[&str] = &["UpdateItem", "TransactWriteItems", "PutItem", "DeleteItem"];
@@ -38,13 +47,8 @@ pub const READS: &[&str] = &["BatchGetItem", "GetItem", "Query", "TransactGetIte
 /// As many attempts as there are.
 pub const FOREVER: usize = usize::MAX;
 
-/// How long a slow call is held up, well within an attempt's time-out.
-const SLOW: Duration = Duration::from_millis(150);
-/// How long a late call is held up, beyond an attempt's time-out.
-const LATE: Duration = Duration::from_millis(2500);
-
-/// Where nobody listens.
-const NOBODYS_PORT: u16 = 1;
+/// Of a hundred queries of the index, how many meet one that lags, where anything goes wrong at all.
+const LAGS: u32 = 30;
 
 /// What an attempt suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +75,12 @@ pub enum Fault {
     Mismatch,
     /// A batch's keys are left unprocessed.
     Unprocessed(Keys),
+    /// A query's page ends after so many items.
+    Short(i32),
+    /// A query's page ends before its first item.
+    Empty,
+    /// The index lags behind the table.
+    Stale(Lag),
     /// A batch is no snapshot: it reads what partitions that begin so hold from before it was there.
     Overlooked(&'static str),
 }
@@ -124,6 +134,9 @@ impl Fault {
             Self::InProgress => "in progress",
             Self::Mismatch => "mismatch",
             Self::Unprocessed(_) => "unprocessed",
+            Self::Short(_) => "short page",
+            Self::Empty => "empty page",
+            Self::Stale(_) => "stale index",
             Self::Overlooked(_) => "overlooked",
         }
     }
@@ -145,13 +158,15 @@ impl Fault {
     fn refuses(self) -> bool {
         matches!(
             self,
-            Self::Failed | Self::Throttled(_) | Self::Conflict | Self::InProgress | Self::Mismatch
+            Self::Failed | Self::Throttled(_) | Self::Conflict | Self::InProgress | Self::Mismatch | Self::Empty
         )
     }
 
     /// The answer that comes in place of the service's.
-    fn answer(self, operation: &str, items: usize) -> Option<HttpResponse> {
+    fn answer(self, suffered: &Suffered) -> Option<HttpResponse> {
+        let (operation, items) = (suffered.operation.as_str(), suffered.items);
         let answer = match self {
+            Self::Empty => response(200, suffered.page.clone()),
             Self::Failed | Self::Lost(Loss::Failed) => service_error(500, "InternalServerError", &json!({})),
             Self::Lost(Loss::Garbage) => response(200, "<html>It works!</html>".to_owned()),
             Self::Throttled(throttle) => {
@@ -203,6 +218,10 @@ struct State {
     seeded: Option<(StdRng, u32)>,
     injected: BTreeMap<&'static str, usize>,
     is_paused: bool,
+    /// Late attempts, by number.
+    late: Vec<u64>,
+    /// What the index answered last.
+    indexed: Remembered,
 }
 
 #[derive(Debug)]
@@ -253,7 +272,21 @@ impl Faults {
         self.0.lock().unwrap().injected.clone()
     }
 
-    fn draw(&self, operation: &str) -> Option<Fault> {
+    /// Whether a late write may be applied still.
+    pub fn are_writes_under_way(&self) -> bool {
+        let mut state = self.0.lock().unwrap();
+        state.late.retain(|number| is_under_way(*number));
+        !state.late.is_empty()
+    }
+
+    /// Waits until every late write was applied.
+    pub async fn landed(&self) {
+        while self.are_writes_under_way() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn draw(&self, operation: &str, is_indexed: bool) -> Option<Fault> {
         if !WRITES.contains(&operation) && !READS.contains(&operation) || SPARED.try_with(|()| ()).is_ok() {
             return None;
         }
@@ -261,7 +294,9 @@ impl Faults {
         if state.is_paused {
             return None;
         }
-        let fault = state.planned(operation).or_else(|| state.drawn(operation))?;
+        let fault = state
+            .planned(operation)
+            .or_else(|| state.drawn(operation, is_indexed))?;
         *state.injected.entry(fault.name()).or_default() += 1;
         Some(fault)
     }
@@ -273,31 +308,60 @@ impl Faults {
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let fault = self.draw(operation);
         let request = context.request_mut();
+        let index_partition = match operation {
+            "Query" => index_partition(&body_of(request)?),
+            _ => None,
+        };
+        let last = SPARED.try_with(|()| ()).is_err().then(kill::begins).flatten();
+        let is_write = WRITES.contains(&operation);
+        let fault = match last {
+            Some(Moment::Before) => Some(Fault::TimedOut),
+            Some(Moment::During) if is_write => Some(Fault::Late),
+            Some(Moment::During) => Some(Fault::TimedOut),
+            Some(Moment::After) => None,
+            None => self.draw(operation, index_partition.is_some()),
+        };
+        if fault == Some(Fault::Late) {
+            let number = depart();
+            request.headers_mut().insert(LATE_NUMBER, number.to_string());
+            self.0.lock().unwrap().late.push(number);
+        }
         let suffered = fault.map(|fault| suffer(fault, operation, request)).transpose()?;
-        cfg.interceptor_state().store_put(Attempt(suffered));
+        cfg.interceptor_state().store_put(Attempt {
+            suffered,
+            index_partition,
+            is_last: last == Some(Moment::After),
+        });
         Ok(())
     }
 
     /// When an answer came.
     pub fn answer(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
-        let Some(suffered) = cfg.load::<Attempt>().and_then(|attempt| attempt.0.as_ref()) else {
-            return;
-        };
-        if let Some(answer) = suffered.fault.answer(&suffered.operation, suffered.items) {
+        let Some(attempt) = cfg.load::<Attempt>() else { return };
+        if attempt.is_last {
+            kill::was_answered();
+        }
+        let Some(suffered) = &attempt.suffered else { return };
+        if let Some(answer) = suffered.fault.answer(suffered) {
             *context.response_mut() = answer;
         }
     }
 
     /// When an answer was read.
-    pub fn read(context: &mut FinalizerInterceptorContextMut<'_>, cfg: &ConfigBag) {
-        let Some(suffered) = cfg.load::<Attempt>().and_then(|attempt| attempt.0.as_ref()) else {
-            return;
-        };
+    pub fn read(&self, context: &mut FinalizerInterceptorContextMut<'_>, cfg: &ConfigBag) {
+        let Some(attempt) = cfg.load::<Attempt>() else { return };
         let Some(Ok(output)) = context.output_or_error_mut() else {
             return;
         };
+        if let Some((partition, output)) = attempt.index_partition.as_ref().zip(output.downcast_mut()) {
+            let lagging = attempt.suffered.as_ref().and_then(|suffered| match suffered.fault {
+                Fault::Stale(how) => Some(how),
+                _ => None,
+            });
+            lag(output, lagging, partition, &mut self.0.lock().unwrap().indexed);
+        }
+        let Some(suffered) = &attempt.suffered else { return };
         if let Some(output) = output.downcast_mut::<BatchGetItemOutput>() {
             withhold(output, &suffered.withheld);
             if let Fault::Overlooked(beginning) = suffered.fault {
@@ -322,8 +386,11 @@ impl State {
         None
     }
 
-    fn drawn(&mut self, operation: &str) -> Option<Fault> {
+    fn drawn(&mut self, operation: &str, is_indexed: bool) -> Option<Fault> {
         let (random, percent) = self.seeded.as_mut()?;
+        if is_indexed && *percent > 0 && random.random_range(0..100) < LAGS {
+            return Some(Fault::Stale(if random.random() { Lag::Behind } else { Lag::Patchy }));
+        }
         if random.random_range(0..100) >= *percent {
             return None;
         }
@@ -339,6 +406,13 @@ impl State {
             Fault::Throttled(Throttle::Account),
         ];
         match operation {
+            "Query" => kinds.extend([
+                Fault::Short(1),
+                Fault::Short(2),
+                Fault::Short(3),
+                Fault::Empty,
+                Fault::Empty,
+            ]),
             "BatchGetItem" => kinds.extend([Fault::Unprocessed(Keys::All), Fault::Unprocessed(Keys::Some)]),
             "TransactWriteItems" => kinds.extend([Fault::Conflict, Fault::Conflict, Fault::InProgress]),
             "UpdateItem" | "PutItem" | "DeleteItem" => kinds.extend([Fault::Conflict, Fault::Conflict]),
@@ -347,6 +421,9 @@ impl State {
         // Seldom, as they take an attempt's whole time.
         if random.random_range(0..10) == 0 {
             kinds = vec![Fault::TimedOut, Fault::Lost(Loss::TimedOut)];
+            if WRITES.contains(&operation) {
+                kinds.extend([Fault::Late; 2]);
+            }
         }
         Some(kinds[random.random_range(0..kinds.len())])
     }
@@ -354,7 +431,13 @@ impl State {
 
 /// What the attempt under way suffers.
 #[derive(Debug)]
-struct Attempt(Option<Suffered>);
+struct Attempt {
+    suffered: Option<Suffered>,
+    /// The partition of the index that it asks.
+    index_partition: Option<String>,
+    /// Whether its process ends when it is answered.
+    is_last: bool,
+}
 
 impl Storable for Attempt {
     type Storer = StoreReplace<Self>;
@@ -367,13 +450,25 @@ struct Suffered {
     /// The items of a transaction.
     items: usize,
     withheld: Vec<(String, HashMap<String, AttributeValue>)>,
+    /// The page that is answered in place of another.
+    page: String,
+}
+
+fn body_of(request: &HttpRequest) -> Result<Value, BoxError> {
+    Ok(serde_json::from_slice(request.body().bytes().unwrap_or_default())?)
 }
 
 fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Suffered, BoxError> {
     if let Some(way) = fault.way() {
         request.set_uri(format!("http://127.0.0.1:{}/", gates()[&way]))?;
     }
-    let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())?;
+    let mut body = body_of(request)?;
+    if let Fault::Short(most) = fault {
+        body["Limit"] = json!(most);
+        let text = body.to_string();
+        request.headers_mut().insert("content-length", text.len().to_string());
+        *request.body_mut() = SdkBody::from(text);
+    }
     if fault.refuses() {
         // The service knows no such operation, and does nothing.
         request
@@ -389,45 +484,8 @@ fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Su
         operation: operation.to_owned(),
         items: body["TransactItems"].as_array().map_or(0, Vec::len),
         withheld,
+        page: nothing_yet(&body).to_string(),
     })
-}
-
-fn withheld(body: &Value, which: Keys) -> Vec<(String, HashMap<String, AttributeValue>)> {
-    let mut keys = Vec::new();
-    for (table, asked) in body["RequestItems"].as_object().unwrap() {
-        for (place, key) in asked["Keys"].as_array().unwrap().iter().enumerate() {
-            let is_withheld = match which {
-                Keys::All => true,
-                Keys::Some => place % 2 == 0,
-                Keys::Of(beginning) => key["pk"]["S"].as_str().unwrap().starts_with(beginning),
-            };
-            if is_withheld {
-                let text = |value: &Value| AttributeValue::S(value["S"].as_str().unwrap().to_owned());
-                let key = key.as_object().unwrap().iter();
-                keys.push((
-                    table.clone(),
-                    key.map(|(name, value)| (name.clone(), text(value))).collect(),
-                ));
-            }
-        }
-    }
-    keys
-}
-
-fn withhold(output: &mut BatchGetItemOutput, withheld: &[(String, HashMap<String, AttributeValue>)]) {
-    for (table, key) in withheld {
-        let answered = output
-            .responses
-            .get_or_insert_default()
-            .entry(table.clone())
-            .or_default();
-        answered.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
-        let left = output.unprocessed_keys.get_or_insert_default();
-        let keys = left.remove(table).map(|left| left.keys).unwrap_or_default();
-        let keys = keys.into_iter().chain([key.clone()]).collect();
-        let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
-        left.insert(table.clone(), keys.build().unwrap());
-    }
 }
 
 tokio::task_local! {
@@ -437,257 +495,4 @@ tokio::task_local! {
 /// Lets a test look at the table itself, without faults.
 pub async fn spared<T>(looking: impl Future<Output = T>) -> T {
     SPARED.scope((), looking).await
-}
-
-/// What becomes of a request on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Way {
-    /// Nobody listens.
-    Closed,
-    /// It is taken and forgotten.
-    Never,
-    /// It is passed on after [`SLOW`].
-    Slow,
-    /// It is passed on after [`LATE`].
-    Late,
-    /// It is passed on; the connection is cut when the answer comes.
-    Cut,
-    /// It is passed on; the answer is not.
-    Mute,
-}
-
-/// A port for each way, on a thread of their own.
-fn gates() -> &'static HashMap<Way, u16> {
-    static GATES: OnceLock<HashMap<Way, u16>> = OnceLock::new();
-    GATES.get_or_init(|| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let mut ports = HashMap::new();
-                for way in [Way::Never, Way::Slow, Way::Late, Way::Cut, Way::Mute] {
-                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    ports.insert(way, listener.local_addr().unwrap().port());
-                    tokio::spawn(serve(listener, way));
-                }
-                ports.insert(Way::Closed, NOBODYS_PORT);
-                sender.send(ports).unwrap();
-                std::future::pending::<()>().await;
-            });
-        });
-        receiver.recv().unwrap()
-    })
-}
-
-async fn serve(listener: TcpListener, way: Way) {
-    while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            // A connection that breaks is what this is for.
-            let _ = pass(client, way).await;
-        });
-    }
-}
-
-async fn pass(client: TcpStream, way: Way) -> std::io::Result<()> {
-    let upstream = harness::engine().trim_start_matches("http://").trim_end_matches('/');
-    let (mut client_in, mut client_out) = client.into_split();
-    let (mut engine_in, mut engine_out) = TcpStream::connect(upstream).await?.into_split();
-    let asking = async {
-        let mut bytes = vec![0; 1 << 20];
-        loop {
-            let read = client_in.read(&mut bytes).await?;
-            if read == 0 {
-                // What was passed on is still to be applied, though nobody waits for the answer.
-                tokio::time::sleep(LATE).await;
-                return Ok::<(), std::io::Error>(());
-            }
-            match way {
-                Way::Never | Way::Closed => continue,
-                Way::Slow => tokio::time::sleep(SLOW).await,
-                Way::Late => tokio::time::sleep(LATE).await,
-                Way::Cut | Way::Mute => {}
-            }
-            engine_out.write_all(&bytes[..read]).await?;
-        }
-    };
-    let answering = async {
-        let mut bytes = vec![0; 1 << 20];
-        loop {
-            let read = engine_in.read(&mut bytes).await?;
-            if read == 0 || way == Way::Cut {
-                return Ok(());
-            }
-            if way == Way::Slow {
-                client_out.write_all(&bytes[..read]).await?;
-            }
-        }
-    };
-    tokio::select! {
-        asked = asking => asked,
-        answered = answering => answered,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-    use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
-    use futures::future::join_all;
-
-    use super::*;
-    use crate::harness::World;
-
-    const PLAIN: &str = "UpdateItem";
-    const TRANSACTION: &str = "TransactWriteItems";
-
-    /// Whatever goes wrong, in a word.
-    fn told<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>) -> String {
-        match result {
-            Ok(_) => "done".to_owned(),
-            Err(SdkError::TimeoutError(_)) => "time-out".to_owned(),
-            Err(SdkError::DispatchFailure(_)) => "connection".to_owned(),
-            Err(SdkError::ResponseError(_)) => "unreadable".to_owned(),
-            Err(SdkError::ServiceError(error)) => error.err().code().unwrap_or("unreadable").to_owned(),
-            Err(_) => "something else".to_owned(),
-        }
-    }
-
-    fn text(value: &str) -> AttributeValue {
-        AttributeValue::S(value.to_owned())
-    }
-
-    fn key() -> HashMap<String, AttributeValue> {
-        HashMap::from([("pk".to_owned(), text("COUNTER")), ("sk".to_owned(), text("COUNTER"))])
-    }
-
-    /// Adds one to a counter, in one attempt; what the SDK says of it.
-    async fn count(world: &World, operation: &str) -> String {
-        let (client, table) = (world.app.store.client(), world.app.store.table());
-        let single_attempt = aws_sdk_dynamodb::config::Builder::new()
-            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
-        let one = AttributeValue::N("1".to_owned());
-        if operation == PLAIN {
-            let update = client.update_item().table_name(table).set_key(Some(key()));
-            let update = update
-                .update_expression("ADD n :one")
-                .expression_attribute_values(":one", one);
-            told(update.customize().config_override(single_attempt).send().await)
-        } else {
-            let update = Update::builder().table_name(table).set_key(Some(key()));
-            let update = update
-                .update_expression("ADD n :one")
-                .expression_attribute_values(":one", one);
-            let item = TransactWriteItem::builder().update(update.build().unwrap()).build();
-            let write = client.transact_write_items().transact_items(item);
-            told(write.customize().config_override(single_attempt).send().await)
-        }
-    }
-
-    async fn counted(world: &World) -> usize {
-        world.rows(&["COUNTER", r#""n": N("1")"#]).await.len()
-    }
-
-    #[tokio::test]
-    async fn each_fault_of_a_write_is_what_it_says() {
-        let busy = |throttle| Fault::Throttled(throttle);
-        let cases = [
-            (PLAIN, Fault::Refused, "connection", 0),
-            (PLAIN, Fault::TimedOut, "time-out", 0),
-            (PLAIN, Fault::Slow, "done", 1),
-            (PLAIN, Fault::Lost(Loss::Failed), "InternalServerError", 1),
-            (PLAIN, Fault::Lost(Loss::Garbage), "unreadable", 1),
-            (PLAIN, Fault::Lost(Loss::Cut), "connection", 1),
-            (PLAIN, Fault::Lost(Loss::TimedOut), "time-out", 1),
-            (PLAIN, Fault::Failed, "InternalServerError", 0),
-            (
-                PLAIN,
-                busy(Throttle::Table),
-                "ProvisionedThroughputExceededException",
-                0,
-            ),
-            (PLAIN, busy(Throttle::Service), "ThrottlingException", 0),
-            (PLAIN, busy(Throttle::Account), "RequestLimitExceeded", 0),
-            (PLAIN, Fault::Conflict, "TransactionConflictException", 0),
-            (TRANSACTION, Fault::Conflict, "TransactionCanceledException", 0),
-            (TRANSACTION, Fault::InProgress, "TransactionInProgressException", 0),
-            (TRANSACTION, Fault::Mismatch, "IdempotentParameterMismatchException", 0),
-            (TRANSACTION, Fault::Lost(Loss::Cut), "connection", 1),
-        ];
-        join_all(cases.map(async |(operation, fault, seen, applied)| {
-            let world = World::new().await;
-            let on: &[&str] = if operation == PLAIN { &[PLAIN] } else { &[TRANSACTION] };
-            world.faults.after(0, on, 1, fault);
-            let told = count(&world, operation).await;
-            assert_eq!((told.as_str(), counted(&world).await), (seen, applied), "{fault:?}");
-            assert_eq!(world.faults.injected(), BTreeMap::from([(fault.name(), 1)]));
-            if applied == 0 {
-                assert_eq!(count(&world, operation).await, "done", "after {fault:?}");
-                assert_eq!(counted(&world).await, 1);
-            }
-        }))
-        .await;
-    }
-
-    #[tokio::test]
-    async fn a_late_write_is_applied_when_nobody_waits_for_it() {
-        let world = World::new().await;
-        world.faults.next(WRITES, 1, Fault::Late);
-        assert_eq!(
-            (count(&world, PLAIN).await.as_str(), counted(&world).await),
-            ("time-out", 0)
-        );
-        tokio::time::sleep(LATE).await;
-        assert_eq!(counted(&world).await, 1);
-    }
-
-    #[tokio::test]
-    async fn keys_are_left_unprocessed_and_nothing_is_said_of_their_items() {
-        let world = World::new().await;
-        assert_eq!(count(&world, PLAIN).await, "done");
-        for (which, left) in [
-            (Keys::All, 2),
-            (Keys::Some, 1),
-            (Keys::Of("COUNT"), 1),
-            (Keys::Of("KEYS"), 1),
-        ] {
-            world.faults.next(&["BatchGetItem"], 1, Fault::Unprocessed(which));
-            let jwks = HashMap::from([("pk".to_owned(), text("KEYS")), ("sk".to_owned(), text("JWKS"))]);
-            let keys = KeysAndAttributes::builder().keys(key()).keys(jwks).build().unwrap();
-            let (client, table) = (world.app.store.client(), world.app.store.table());
-            let answer = client.batch_get_item().request_items(table, keys).send().await.unwrap();
-            assert_eq!(
-                answer.unprocessed_keys().unwrap()[table].keys().len(),
-                left,
-                "{which:?}"
-            );
-            assert_eq!(answer.responses().unwrap()[table].len(), 2 - left, "{which:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_seed_says_which_faults_there_are_and_a_test_looks_without_any() {
-        let drawn = |seed| {
-            let faults = Faults::seeded(seed, 40);
-            (0..200).map(|_| faults.draw("UpdateItem")).collect::<Vec<_>>()
-        };
-        assert_eq!(drawn(7), drawn(7));
-        assert_ne!(drawn(7), drawn(8));
-        let suffered = drawn(7).iter().flatten().count();
-        assert!((60..100).contains(&suffered), "{suffered} of 200");
-
-        let world = World::faulty(Faults::seeded(7, 100)).await;
-        assert_eq!(counted(&world).await, 0);
-        assert_eq!(spared(count(&world, PLAIN)).await, "done");
-        assert_eq!(world.faults.injected(), BTreeMap::new());
-        world.faults.stop();
-        world.faults.after(1, WRITES, 1, Fault::Failed);
-        let mut told = Vec::new();
-        for _ in 0..3 {
-            told.push(count(&world, PLAIN).await);
-        }
-        assert_eq!(told, ["done", "InternalServerError", "done"]);
-    }
 }

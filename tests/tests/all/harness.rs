@@ -86,7 +86,7 @@ pub struct World {
     /// What answers requests.
     pub router: Router,
     people: AtomicU32,
-    _mailbox_server: MailboxServer,
+    _mailbox_server: Option<MailboxServer>,
 }
 
 impl World {
@@ -132,7 +132,31 @@ impl World {
             faults,
             time_to_answer: Duration::from_secs(60),
             people: AtomicU32::new(0),
-            _mailbox_server: server,
+            _mailbox_server: Some(server),
+        }
+    }
+
+    /// Another environment over the same table and mailbox, whose clock is `seconds` ahead of this one's.
+    pub async fn beside(&self, seconds: i64) -> Self {
+        let clock = Clock::system();
+        let passed_ms = self.clock.now().as_millis() - clock.now().as_millis();
+        let _ = clock.advance((passed_ms + 500).div_euclid(1000) + seconds);
+        let interceptor = SharedInterceptor::new(self.calls.clone());
+        let config = (*self.app.config).clone();
+        let app = App::start(config, clock.clone(), Needs::ALL, Some(interceptor))
+            .await
+            .unwrap();
+        crate::faulty::spared(app.warm()).await.unwrap();
+        Self {
+            router: local::stack::api(app.clone()),
+            app,
+            clock,
+            mailbox: self.mailbox.clone(),
+            calls: self.calls.clone(),
+            faults: self.faults.clone(),
+            time_to_answer: self.time_to_answer,
+            people: AtomicU32::new(0),
+            _mailbox_server: None,
         }
     }
 
@@ -646,7 +670,7 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        Faults::read(context, cfg);
+        self.faults.read(context, cfg);
         Ok(())
     }
 

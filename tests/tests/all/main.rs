@@ -20,6 +20,7 @@ mod template;
 
 mod accounts;
 mod budget;
+mod clocks;
 mod deployment;
 mod events;
 mod faults;

@@ -47,7 +47,7 @@ impl InvitationContext {
         };
         let may_still = inviter.membership.as_ref().is_some_and(|membership| {
             membership.workspace_id == invitation.workspace_id
-                && membership.could_invite_since(invitation.role, invitation.created_at)
+                && membership.could_invite_since(invitation.role, invitation.inviter_epoch)
         });
         if may_still {
             Ok((pending, workspace, inviter))
@@ -117,32 +117,42 @@ impl Store {
 
     /// The e-mail's record and its guards, a bounded number of them.
     pub(super) async fn email_guards(&self, email: &EmailAddress) -> Result<(Option<EmailRecord>, Vec<Guard>), Error> {
-        let page = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk")
-            .expression_attribute_names("#pk", table::PK)
-            .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
-            // The record sorts before the guards; the invitation's own guard may be among them.
-            .limit(i32::try_from(SIBLINGS_MAX + 2).unwrap_or(i32::MAX))
-            .send()
-            .in_time("Query")
-            .await?;
         let (mut record, mut guards) = (None, Vec::new());
-        for item in page.items.unwrap_or_default() {
-            let is_guard = item
-                .get(table::SK)
-                .and_then(|sk| sk.as_s().ok())
-                .is_some_and(|sk| sk.starts_with(GUARD));
-            if is_guard {
-                guards.push(parse(item)?);
-            } else {
-                record = Some(parse(item)?);
+        let (mut left, mut start) = (SIBLINGS_MAX + 2, None);
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("#pk = :pk")
+                .expression_attribute_names("#pk", table::PK)
+                .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
+                // The record sorts before the guards; the invitation's own guard may be among them.
+                .limit(i32::try_from(left).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start)
+                .send()
+                .in_time("Query")
+                .await?;
+            let items = page.items.unwrap_or_default();
+            left = left.saturating_sub(items.len());
+            for item in items {
+                let is_guard = item
+                    .get(table::SK)
+                    .and_then(|sk| sk.as_s().ok())
+                    .is_some_and(|sk| sk.starts_with(GUARD));
+                if is_guard {
+                    guards.push(parse(item)?);
+                } else {
+                    record = Some(parse(item)?);
+                }
+            }
+            // A page may end early, before its first item even.
+            start = page.last_evaluated_key;
+            if start.is_none() || left == 0 {
+                return Ok((record, guards));
             }
         }
-        Ok((record, guards))
     }
 
     /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`] rows.

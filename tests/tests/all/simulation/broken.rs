@@ -11,6 +11,7 @@ use super::scene::{Scene, all, text};
 use super::settle::read_mails;
 use super::told::{lists_tell_the_truth, refusals_change_nothing};
 use super::usage::usage_is_counted_once;
+use crate::faulty::{Kill, Moment};
 use crate::harness::World;
 use crate::invariants::{Findings, Table};
 use crate::logs::Logs;
@@ -35,6 +36,7 @@ fn scene<'a>(at: &'a Simulation<'_>, after: &'a Table, deeds: &'a [Deed]) -> Sce
         after,
         deeds,
         carried: &[],
+        is_haunted: false,
         ledger: &at.ledger,
         people: &at.people,
     }
@@ -137,6 +139,49 @@ async fn what_changes_without_a_reason_is_found() {
     let mut gone = at.table.clone();
     gone.retain(|_, item| item["entity"] != "workspace");
     breaks("I12", &found(&at, &gone, &[]));
+}
+
+#[tokio::test]
+async fn what_lands_late_has_its_deed_and_what_does_not_is_found() {
+    let world = World::new().await;
+    let mut at = begun(&world).await;
+    let token = at.ledger.tokens.iter().position(|held| held.who == 0).unwrap();
+    let home = text(
+        &at.table
+            .values()
+            .find(|row| row["entity"] == "workspace")
+            .unwrap()
+            .clone(),
+        "id",
+    );
+    let name = format!("Called late {}", at.ledger.marks[&home]);
+    let rename = Op::Rename {
+        token,
+        name: name.clone(),
+    };
+    let dies = Kill {
+        call: 1,
+        moment: Moment::During,
+    };
+    at.weather = Weather { percent: 5 };
+    at.done(vec![(rename, Some(dies))]).await;
+    assert!(at.is_haunted && at.carried.len() == 1, "it is under way");
+    let early = at.table.clone();
+    for seconds in 0..2 {
+        at.batch(vec![Op::RetryMails]).await;
+        assert_eq!(at.carried.len(), 1, "after {seconds} batches it is forgotten");
+    }
+    world.faults.landed().await;
+    let carried = at.carried.clone();
+    at.batch(vec![Op::RetryMails]).await;
+    assert!(
+        at.table.values().any(|row| row["name"] == name.as_str()),
+        "it did not land"
+    );
+    assert_eq!(at.tally.findings.faults, [""; 0]);
+    assert!(at.carried.is_empty() && !carried.is_empty());
+    let late = std::mem::replace(&mut at.table, early);
+    breaks("I5", &found(&at, &late, &[]));
 }
 
 #[tokio::test]

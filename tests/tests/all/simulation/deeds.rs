@@ -9,6 +9,7 @@ use shared::event::{self, Deadline, EventError};
 
 use super::ledger::Ledger;
 use crate::deployed::in_role;
+use crate::faulty::{Kill, killed};
 use crate::harness::{Person, World};
 use crate::meter;
 
@@ -141,6 +142,14 @@ impl Op {
         }
     }
 
+    /// Whether nobody asks for it.
+    pub fn is_trigger(&self) -> bool {
+        matches!(
+            self,
+            Self::Deliver { .. } | Self::RollUp { .. } | Self::RetryMails | Self::Tell { .. }
+        )
+    }
+
     /// Whose access token it is done with.
     pub fn token(&self) -> Option<Token> {
         match self {
@@ -198,6 +207,9 @@ pub enum Outcome {
     /// It may be done or not.
     Unknown,
 }
+
+/// What nobody answers whose process ended.
+pub const KILLED: &str = "KILLED";
 
 /// Something that was done.
 #[derive(Clone, Debug)]
@@ -265,22 +277,23 @@ pub struct Someone {
 }
 
 /// Does it.
-pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op) -> Deed {
+pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op, kill: Option<Kill>) -> Deed {
     let started = world.clock.now();
-    let (status, code, body, text) = match &op {
-        Op::Deliver { .. } | Op::RollUp { .. } | Op::RetryMails | Op::Tell { .. } => {
-            let answer = trigger(world, ledger, &op).await;
-            match answer {
-                Ok(body) => (200, String::new(), body.clone(), body.to_string()),
-                Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
-            }
-        }
-        op => {
-            let answer = request(world, people, ledger, op).await;
+    let answered = if op.is_trigger() {
+        let answer = killed(kill, trigger(world, ledger, &op)).await;
+        answer.map(|answer| match answer {
+            Ok(body) => (200, String::new(), body.clone(), body.to_string()),
+            Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
+        })
+    } else {
+        let answer = killed(kill, request(world, people, ledger, &op)).await;
+        answer.map(|answer| {
             let code = answer.body["error_code"].as_str().unwrap_or_default().to_owned();
             (answer.status.as_u16(), code, answer.body, answer.text)
-        }
+        })
     };
+    // As the gateway answers when the function is gone.
+    let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
     Deed {
         op,
         started,

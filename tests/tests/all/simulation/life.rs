@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::deeds::{Deed, Op, Outcome, Someone, perform, person};
+use super::deeds::{Deed, KILLED, Op, Outcome, Someone, perform, person};
 use super::judge::judge;
 use super::ledger::{Ledger, Life, Taken};
 use super::oracle::expected;
@@ -21,13 +21,15 @@ use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
 use super::told::{lists_tell_the_truth, note_marks, refusals_change_nothing};
 use super::usage::{good_records_are_taken, usage_is_counted_once};
-use crate::faulty::{Faults, spared};
+use crate::faulty::{Faults, Kill, Moment, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
 use crate::logs::Logs;
 
 /// Batches of deeds in one seed.
 const BATCHES: usize = 70;
+/// Of a hundred deeds in bad weather, how many are done by a process that may end at its first to fifth call.
+const KILLS: u32 = 5;
 /// Tokens that are tried after a batch at most.
 const PROBES_MAX: usize = 8;
 
@@ -38,6 +40,13 @@ pub struct Weather {
     pub percent: u32,
 }
 
+impl Weather {
+    /// Of a hundred deeds, how many are done by a process that may end before it has answered.
+    fn kills(self) -> u32 {
+        if self.percent > 0 { KILLS } else { 0 }
+    }
+}
+
 pub struct Simulation<'w> {
     pub world: &'w World,
     pub random: StdRng,
@@ -45,8 +54,12 @@ pub struct Simulation<'w> {
     pub emails: Vec<String>,
     pub ledger: Ledger,
     pub table: Table,
-    /// The deeds of the last batch whose end nobody knows.
+    /// The deeds whose end nobody knows: of the last batch, and while late writes are on their way, of those before.
     pub carried: Vec<Deed>,
+    /// Whether a late write was on its way when the table was last read.
+    pub is_haunted: bool,
+    /// What is to be triggered again.
+    pub again: Vec<Op>,
     /// Mails that were read.
     pub read: BTreeSet<String>,
     /// Invitations that were mailed.
@@ -70,6 +83,7 @@ pub async fn live(seed: u64, weather: Weather, logs: Logs) -> Tally {
     if !tally.findings.faults.is_empty() {
         tally.story = simulation.story;
     }
+    world.faults.landed().await;
     let client = world.app.store.client();
     client
         .delete_table()
@@ -106,6 +120,8 @@ impl<'w> Simulation<'w> {
             people,
             ledger,
             carried: Vec::new(),
+            is_haunted: false,
+            again: Vec::new(),
             read: BTreeSet::new(),
             mailed: Vec::new(),
             logs,
@@ -147,10 +163,15 @@ impl<'w> Simulation<'w> {
             if script.is_empty() {
                 script = self.planner().script();
             }
+            if self.random.random_bool(0.3) && !self.again.is_empty() {
+                let again = std::mem::take(&mut self.again);
+                self.batch(again).await;
+            }
             let ops = match script.pop_front() {
                 Some(Step::Do(ops)) => ops,
                 Some(Step::AcceptNewest(who)) => self.planner().accept_newest(who),
                 Some(Step::Pass(seconds)) => {
+                    self.world.faults.landed().await;
                     self.world.pass(seconds);
                     continue;
                 }
@@ -183,6 +204,10 @@ impl<'w> Simulation<'w> {
             195..198 => 7 * 24 * 3600 + self.random.random_range(0..3600),
             _ => self.random.random_range(1..31) * 24 * 3600,
         };
+        if seconds > 0 {
+            // A write is late by seconds, not by hours.
+            self.world.faults.landed().await;
+        }
         self.world.pass(seconds);
         // The table deletes what has expired, late, and not all at once.
         if self.random.random_bool(0.1) {
@@ -196,6 +221,18 @@ impl<'w> Simulation<'w> {
                 self.table.remove(&(pk, sk));
             }
         }
+    }
+
+    /// Where the process that is about to do something ends, if it does.
+    fn end_of_a_process(&mut self) -> Option<Kill> {
+        if self.weather.kills() == 0 || self.random.random_range(0..100) >= self.weather.kills() {
+            return None;
+        }
+        let moments = [Moment::Before, Moment::During, Moment::After, Moment::After];
+        Some(Kill {
+            call: self.random.random_range(0..5),
+            moment: *moments.choose(&mut self.random)?,
+        })
     }
 
     fn mails_go_wrong(&mut self) {
@@ -218,12 +255,26 @@ impl<'w> Simulation<'w> {
 
     /// Does `ops` at once, and judges what came of it.
     pub async fn batch(&mut self, ops: Vec<Op>) {
+        let ops = ops.into_iter().map(|op| (op, self.end_of_a_process())).collect();
+        self.done(ops).await;
+    }
+
+    /// As [`Simulation::batch`], by processes that end where it says.
+    pub async fn done(&mut self, ops: Vec<(Op, Option<Kill>)>) {
         let doing = ops
             .into_iter()
-            .map(|op| perform(self.world, &self.people, &self.ledger, op));
+            .map(|(op, kill)| perform(self.world, &self.people, &self.ledger, op, kill));
         let deeds: Vec<Deed> = join_all(doing).await;
+        let is_haunted = self.world.faults.are_writes_under_way();
+        self.is_haunted |= is_haunted;
         let after = invariants::read(self.world).await;
         for deed in &deeds {
+            if deed.code == KILLED {
+                *self.tally.faults.entry("killed".to_owned()).or_default() += 1;
+                self.ledger.copies_excused = true;
+                // What triggers a function does so until it was heard.
+                self.again.extend(deed.op.is_trigger().then(|| deed.op.clone()));
+            }
             *self.tally.operations.entry(deed.op.kind()).or_default() += 1;
             *self.tally.answers.entry(deed.status).or_default() += 1;
             self.story.push(deed.told(&self.ledger));
@@ -233,8 +284,12 @@ impl<'w> Simulation<'w> {
         self.story.drain(..surplus);
         self.judge(&deeds, &after);
         self.table = after;
-        self.carried = deeds;
-        self.carried.retain(|deed| deed.outcome() == Outcome::Unknown);
+        if !is_haunted {
+            self.carried.clear();
+        }
+        self.is_haunted = is_haunted;
+        self.carried
+            .extend(deeds.into_iter().filter(|deed| deed.outcome() == Outcome::Unknown));
         spared(self.probe()).await;
     }
 
@@ -252,6 +307,7 @@ impl<'w> Simulation<'w> {
             after,
             deeds,
             carried: &self.carried,
+            is_haunted: self.is_haunted,
             ledger: &self.ledger,
             people: &self.people,
         };
@@ -264,10 +320,10 @@ impl<'w> Simulation<'w> {
             }
         }
         for deed in deeds.iter().filter(|deed| deed.op.who(&self.ledger).is_some()) {
-            let is_fit = deed.status < 500 || deed.code == "SERVICE_UNAVAILABLE";
+            let is_fit = deed.status < 500 || deed.code == "SERVICE_UNAVAILABLE" || deed.code == KILLED;
             findings.expect("contract", is_fit, || deed.told(&self.ledger));
         }
-        if let ([deed], true) = (deeds, self.carried.is_empty())
+        if let Some(deed) = scene.lone()
             && deed.outcome() != Outcome::Unknown
             && let Some(right) = expected(&scene, deed)
         {
@@ -291,6 +347,7 @@ impl<'w> Simulation<'w> {
             after,
             deeds,
             carried: &self.carried,
+            is_haunted: self.is_haunted,
             ledger: &self.ledger,
             people: &self.people,
         };
@@ -377,6 +434,12 @@ impl<'w> Simulation<'w> {
     async fn end(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
+        self.world.faults.landed().await;
+        self.weather.percent = 0;
+        while !self.again.is_empty() {
+            let again = std::mem::take(&mut self.again);
+            self.batch(again).await;
+        }
         self.batch(vec![Op::RetryMails]).await;
         for chunk in 0..4 {
             let open: Vec<usize> = (0..self.ledger.records.len())

@@ -108,6 +108,8 @@ pub struct Scene<'a> {
     pub deeds: &'a [Deed],
     /// What was done before, and whose end was not known: it may show only now.
     pub carried: &'a [Deed],
+    /// Whether a write of an earlier deed may have been applied meanwhile.
+    pub is_haunted: bool,
     pub ledger: &'a Ledger,
     pub people: &'a [Someone],
 }
@@ -117,6 +119,14 @@ impl<'a> Scene<'a> {
     pub fn live(&self) -> impl Iterator<Item = &'a Deed> + use<'a> {
         let deeds = self.deeds.iter().chain(self.carried);
         deeds.filter(|deed| deed.outcome() != Outcome::Refused)
+    }
+
+    /// The deed that nothing else was done beside, if there is such a one.
+    pub fn lone(&self) -> Option<&'a Deed> {
+        match (self.deeds, self.carried) {
+            ([deed], []) if !self.is_haunted => Some(deed),
+            _ => None,
+        }
     }
 
     /// The account of whoever does it.

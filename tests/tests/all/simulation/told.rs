@@ -9,9 +9,7 @@ use crate::invariants::{Findings, Table};
 
 /// What a list shows is there. Only for deeds that nothing else was done beside.
 pub fn lists_tell_the_truth(scene: &Scene<'_>, findings: &mut Findings) {
-    let ([deed], []) = (scene.deeds, scene.carried) else {
-        return;
-    };
+    let Some(deed) = scene.lone() else { return };
     let (Op::Look { path, .. }, true) = (&deed.op, deed.is_done()) else {
         return;
     };
@@ -114,9 +112,9 @@ pub fn nothing_secret_is_told(scene: &Scene<'_>, findings: &mut Findings) {
 
 /// I12: a refusal changes nothing. Only for deeds that nothing else was done beside.
 pub fn refusals_change_nothing(scene: &Scene<'_>, findings: &mut Findings) {
-    let [deed] = scene.deeds else { return };
+    let Some(deed) = scene.lone() else { return };
     // A refresh token that is used again ends its session.
-    if deed.outcome() != Outcome::Refused || !scene.carried.is_empty() || matches!(deed.op, Op::Refresh { .. }) {
+    if deed.outcome() != Outcome::Refused || matches!(deed.op, Op::Refresh { .. }) {
         return;
     }
     let rows = |table: &Table| -> Vec<Value> {
