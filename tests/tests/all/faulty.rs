@@ -316,9 +316,8 @@ impl Faults {
         let last = SPARED.try_with(|()| ()).is_err().then(kill::begins).flatten();
         let is_write = WRITES.contains(&operation);
         let fault = match last {
-            Some(Moment::Before) => Some(Fault::TimedOut),
             Some(Moment::During) if is_write => Some(Fault::Late),
-            Some(Moment::During) => Some(Fault::TimedOut),
+            Some(Moment::Before | Moment::During) => Some(Fault::TimedOut),
             Some(Moment::After) => None,
             None => self.draw(operation, index_partition.is_some()),
         };

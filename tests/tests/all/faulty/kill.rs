@@ -40,9 +40,9 @@ tokio::task_local! {
     static DOOM: Arc<Doom>;
 }
 
-/// What `doing` comes to, unless its process ends at `kill`.
-pub async fn killed<T>(kill: Option<Kill>, doing: impl Future<Output = T>) -> Option<T> {
-    let Some(kill) = kill else { return Some(doing.await) };
+/// What `work` comes to, unless its process ends at `kill`.
+pub async fn killed<T>(kill: Option<Kill>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(kill) = kill else { return Some(work.await) };
     let doom = Arc::new(Doom {
         kill,
         begun: AtomicUsize::new(0),
@@ -59,7 +59,7 @@ pub async fn killed<T>(kill: Option<Kill>, doing: impl Future<Output = T>) -> Op
         biased;
         () = dying => None,
         // What a process does in its last moment nobody hears of.
-        done = DOOM.scope(Arc::clone(&doom), doing) => (!doom.is_dead.load(Ordering::SeqCst)).then_some(done),
+        done = DOOM.scope(Arc::clone(&doom), work) => (!doom.is_dead.load(Ordering::SeqCst)).then_some(done),
     }
 }
 

@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::deeds::{Deed, Op};
+use super::deeds::{Deed, Op, Task};
 use super::judge::judge;
 use super::ledger::{INVITE, Life, Record, Taken};
-use super::life::{Simulation, Weather};
+use super::life::Simulation;
+use super::once::is_done_once;
 use super::oracle::expected;
 use super::scene::{Scene, all, text};
 use super::settle::read_mails;
 use super::told::{lists_tell_the_truth, refusals_change_nothing};
 use super::usage::usage_is_counted_once;
+use super::weather::Weather;
 use crate::faulty::{Kill, Moment};
 use crate::harness::World;
 use crate::invariants::{Findings, Table};
@@ -21,6 +23,7 @@ fn said(at: &Simulation<'_>, op: Op, status: u16, code: &str, body: Value) -> De
     let now = at.world.clock.now();
     Deed {
         op,
+        key: None,
         started: now,
         ended: now,
         status,
@@ -68,7 +71,7 @@ fn changed(table: &Table, entity: &str, change: impl Fn(&mut Value) -> bool) -> 
 }
 
 async fn begun(world: &World) -> Simulation<'_> {
-    let mut simulation = Simulation::new(world, 1, Weather { percent: 0 }, Logs::default()).await;
+    let mut simulation = Simulation::new(world, 1, Weather::default(), Logs::default()).await;
     simulation.begin().await;
     let owner = simulation.ledger.tokens.iter().position(|held| held.who == 0).unwrap();
     let guest = Op::Invite {
@@ -163,8 +166,13 @@ async fn what_lands_late_has_its_deed_and_what_does_not_is_found() {
         call: 1,
         moment: Moment::During,
     };
-    at.weather = Weather { percent: 5 };
-    at.done(vec![(rename, Some(dies))]).await;
+    at.weather.percent = 5;
+    at.done(vec![Task {
+        op: rename,
+        key: None,
+        kill: Some(dies),
+    }])
+    .await;
     assert!(at.is_haunted && at.carried.len() == 1, "it is under way");
     let early = at.table.clone();
     for seconds in 0..2 {
@@ -419,4 +427,48 @@ async fn a_limit_that_admits_one_too_many_is_found() {
     assert_eq!(at.ledger.excess(), [""; 0]);
     at.ledger.charge(INVITE, "somebody", &deed, true);
     assert_eq!(at.ledger.excess().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_under_which_more_is_done_than_once_is_found() {
+    let world = World::new().await;
+    let mut at = begun(&world).await;
+    let token = at.ledger.tokens.iter().position(|held| held.who == 0).unwrap();
+    let ask = |email: &str| Task {
+        op: Op::Invite {
+            token,
+            email: email.to_owned(),
+            role: "member",
+        },
+        key: Some("a key".to_owned()),
+        kill: None,
+    };
+    let early = at.table.clone();
+    at.done(vec![ask("visitor@example.com"); 3]).await;
+    at.done(vec![ask("visitor@example.com")]).await;
+    at.done(vec![ask("another@example.com")]).await;
+    assert_eq!(at.tally.findings.faults, [""; 0]);
+    assert_eq!(at.tally.answers.get(&422), Some(&1));
+    let judged = |deeds: &[Deed], before: &Table, after: &Table| {
+        let mut findings = Findings::default();
+        let scene = Scene {
+            before,
+            ..scene(&at, after, deeds)
+        };
+        is_done_once(&scene, &mut findings);
+        findings.faults
+    };
+    let keyed = |email: &str, body: Value| {
+        let mut deed = said(&at, ask(email).op, 201, "", body);
+        deed.key = Some("a key".to_owned());
+        deed
+    };
+    let table = &at.table;
+    breaks(
+        "I11",
+        &judged(&[keyed("visitor@example.com", json!({"id": "other"}))], table, table),
+    );
+    breaks("I11", &judged(&[keyed("another@example.com", json!({}))], table, table));
+    // Nobody asked for one more.
+    breaks("I11", &judged(&[], &early, table));
 }

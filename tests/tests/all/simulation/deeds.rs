@@ -215,6 +215,8 @@ pub const KILLED: &str = "KILLED";
 #[derive(Clone, Debug)]
 pub struct Deed {
     pub op: Op,
+    /// The idempotency key that it came with.
+    pub key: Option<String>,
     pub started: Time,
     pub ended: Time,
     pub status: u16,
@@ -259,6 +261,10 @@ impl Deed {
             Op::LogIn { .. } => "log in".to_owned(),
             op => format!("{op:?}"),
         };
+        let op = match &self.key {
+            Some(key) => format!("{op} with key {key}"),
+            None => op,
+        };
         let who = self.op.who(ledger);
         let session = self.op.token().map(|token| ledger.tokens[token].session.clone());
         format!(
@@ -276,8 +282,19 @@ pub struct Someone {
     pub address: IpAddr,
 }
 
+/// Something to be done, and how.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub op: Op,
+    /// The idempotency key that it comes with.
+    pub key: Option<String>,
+    /// Where its process ends.
+    pub kill: Option<Kill>,
+}
+
 /// Does it.
-pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op, kill: Option<Kill>) -> Deed {
+pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, task: Task) -> Deed {
+    let Task { op, key, kill } = task;
     let started = world.clock.now();
     let answered = if op.is_trigger() {
         let answer = killed(kill, trigger(world, ledger, &op)).await;
@@ -286,7 +303,7 @@ pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op,
             Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
         })
     } else {
-        let answer = killed(kill, request(world, people, ledger, &op)).await;
+        let answer = killed(kill, request(world, people, ledger, &op, key.as_deref())).await;
         answer.map(|answer| {
             let code = answer.body["error_code"].as_str().unwrap_or_default().to_owned();
             (answer.status.as_u16(), code, answer.body, answer.text)
@@ -296,6 +313,7 @@ pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, op: Op,
     let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
     Deed {
         op,
+        key,
         started,
         ended: world.clock.now(),
         status,
@@ -320,9 +338,29 @@ pub fn person<'w>(world: &'w World, people: &[Someone], ledger: &Ledger, who: Wh
     }
 }
 
-async fn request(world: &World, people: &[Someone], ledger: &Ledger, op: &Op) -> crate::harness::Answer {
+async fn request(
+    world: &World,
+    people: &[Someone],
+    ledger: &Ledger,
+    op: &Op,
+    key: Option<&str>,
+) -> crate::harness::Answer {
     let who = op.who(ledger).unwrap();
     let person = person(world, people, ledger, who, op.token());
+    if let Some(key) = key {
+        let (path, body) = match op {
+            Op::Invite { email, role, .. } => (
+                "/workspaces/invitations".to_owned(),
+                json!({"email": email, "role": role}).to_string(),
+            ),
+            Op::Resend { invitation, .. } => (format!("/workspaces/invitations/{invitation}/resend"), String::new()),
+            Op::Found { name, .. } => ("/workspaces/".to_owned(), json!({"name": name}).to_string()),
+            other => unreachable!("{} takes no key", other.kind()),
+        };
+        let request = person.request("POST", &path).header("idempotency-key", key);
+        let body = axum::body::Body::from(body);
+        return world.send(request.body(body).unwrap(), person.address).await;
+    }
     let link = |invitation: &str, secret: &str| json!({"invite_id": invitation, "token": secret});
     match op {
         Op::Register { company, .. } => {

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::deeds::{Deed, Op};
+use super::once::is_repetition;
 use super::scene::{
     Scene, all, invitation, is_owner, may_change, may_invite, may_remove, may_update, pending, place, text, user,
     user_of_email, workspace,
@@ -79,7 +80,8 @@ fn is_change_permitted(scene: &Scene<'_>, deed: &Deed, target: &str, permits: &d
 
 /// What was acknowledged and is contested by nothing is there.
 fn is_there(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
-    if scene.is_contested(deed) {
+    // What is answered again may have been undone since.
+    if scene.is_contested(deed) || is_repetition(deed, scene.ledger) {
         return;
     }
     let (after, id) = (scene.after, text(&deed.body, "id"));

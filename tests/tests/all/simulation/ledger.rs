@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use shared::clock::Time;
 
 use super::deeds::{Deed, Op, Who};
+use super::once::Keys;
 use super::scene::text;
 use crate::invariants::Table;
 
@@ -182,6 +183,8 @@ pub struct Ledger {
     pub mails: BTreeMap<String, u8>,
     /// How many mails there were of each invitation.
     pub copies: BTreeMap<String, u32>,
+    /// Idempotency keys that were used.
+    pub keys: Keys,
     /// Whether a mail may be sent twice, as a call's end was not known.
     pub copies_excused: bool,
 }
@@ -238,7 +241,8 @@ impl Ledger {
             ended: None,
             unsure: false,
         };
-        self.links.insert(id, link);
+        // One that is answered again may have ended since.
+        self.links.entry(id).or_insert(link);
     }
 
     /// Notes that an invitation's link must open nothing any more.

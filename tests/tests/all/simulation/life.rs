@@ -3,52 +3,38 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
-use local::mailbox::{Fault, Mail};
+use local::mailbox::Mail;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::deeds::{Deed, KILLED, Op, Outcome, Someone, perform, person};
+use super::deeds::{Deed, KILLED, Op, Outcome, Someone, Task, perform};
 use super::judge::judge;
-use super::ledger::{Ledger, Life, Taken};
+use super::ledger::Ledger;
+use super::once::is_done_once;
 use super::oracle::expected;
 use super::plan::Planner;
-use super::scene::{Scene, all, pending, text};
+use super::scene::Scene;
 use super::scripts::{Script, Step};
 use super::settle::{learn, read_mails, settle};
 use super::tally::Tally;
 use super::told::{lists_tell_the_truth, note_marks, refusals_change_nothing};
 use super::usage::{good_records_are_taken, usage_is_counted_once};
-use crate::faulty::{Faults, Kill, Moment, spared};
+use super::weather::{SKEW_MAX_S, Weather};
+use crate::faulty::{Faults, spared};
 use crate::harness::World;
 use crate::invariants::{self, Table};
 use crate::logs::Logs;
 
 /// Batches of deeds in one seed.
 const BATCHES: usize = 70;
-/// Of a hundred deeds in bad weather, how many are done by a process that may end at its first to fifth call.
-const KILLS: u32 = 5;
-/// Tokens that are tried after a batch at most.
-const PROBES_MAX: usize = 8;
-
-/// How much goes wrong.
-#[derive(Clone, Copy, Debug)]
-pub struct Weather {
-    /// Of a hundred calls to the table, how many meet a fault.
-    pub percent: u32,
-}
-
-impl Weather {
-    /// Of a hundred deeds, how many are done by a process that may end before it has answered.
-    fn kills(self) -> u32 {
-        if self.percent > 0 { KILLS } else { 0 }
-    }
-}
 
 pub struct Simulation<'w> {
     pub world: &'w World,
+    /// Another environment, on another clock.
+    pub elsewhere: Option<World>,
+    /// How many seconds that clock is ahead.
+    pub skew_s: i64,
     pub random: StdRng,
     pub people: Vec<Someone>,
     pub emails: Vec<String>,
@@ -112,9 +98,21 @@ impl<'w> Simulation<'w> {
         ledger
             .secrets
             .extend(people.iter().map(|someone| someone.password.clone()));
+        let skew_s = if weather.are_clocks_apart {
+            random.random_range(-SKEW_MAX_S..=SKEW_MAX_S)
+        } else {
+            0
+        };
+        let elsewhere = if weather.are_clocks_apart {
+            Some(world.beside(skew_s).await)
+        } else {
+            None
+        };
         Self {
             table: invariants::read(world).await,
             world,
+            elsewhere,
+            skew_s,
             random,
             emails: people.iter().map(|someone| someone.email.clone()).collect(),
             people,
@@ -169,10 +167,14 @@ impl<'w> Simulation<'w> {
             }
             let ops = match script.pop_front() {
                 Some(Step::Do(ops)) => ops,
+                Some(Step::Ask(key, ops)) => {
+                    self.ask(&key, ops).await;
+                    continue;
+                }
                 Some(Step::AcceptNewest(who)) => self.planner().accept_newest(who),
                 Some(Step::Pass(seconds)) => {
                     self.world.faults.landed().await;
-                    self.world.pass(seconds);
+                    self.pass(seconds);
                     continue;
                 }
                 None => continue,
@@ -182,7 +184,7 @@ impl<'w> Simulation<'w> {
         self.end().await;
     }
 
-    fn planner(&mut self) -> Planner<'_> {
+    pub fn planner(&mut self) -> Planner<'_> {
         Planner {
             random: &mut self.random,
             ledger: &mut self.ledger,
@@ -193,77 +195,38 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// The clock moves, mostly a little, now and then past the end of tokens, invitations and sessions.
-    async fn time_passes(&mut self) {
-        let seconds = match self.random.random_range(0..200) {
-            0..110 => 0,
-            110..160 => self.random.random_range(1..40),
-            160..182 => self.random.random_range(40..300),
-            182..191 => self.random.random_range(300..3600),
-            191..195 => self.random.random_range(3600..30 * 3600),
-            195..198 => 7 * 24 * 3600 + self.random.random_range(0..3600),
-            _ => self.random.random_range(1..31) * 24 * 3600,
-        };
-        if seconds > 0 {
-            // A write is late by seconds, not by hours.
-            self.world.faults.landed().await;
-        }
-        self.world.pass(seconds);
-        // The table deletes what has expired, late, and not all at once.
-        if self.random.random_bool(0.1) {
-            for (pk, sk) in self.planner().expired_items() {
-                let client = self.world.app.store.client();
-                let delete = client.delete_item().table_name(self.world.app.store.table());
-                let delete = delete
-                    .key("pk", AttributeValue::S(pk.clone()))
-                    .key("sk", AttributeValue::S(sk.clone()));
-                spared(delete.send()).await.unwrap();
-                self.table.remove(&(pk, sk));
-            }
-        }
-    }
-
-    /// Where the process that is about to do something ends, if it does.
-    fn end_of_a_process(&mut self) -> Option<Kill> {
-        if self.weather.kills() == 0 || self.random.random_range(0..100) >= self.weather.kills() {
-            return None;
-        }
-        let moments = [Moment::Before, Moment::During, Moment::After, Moment::After];
-        Some(Kill {
-            call: self.random.random_range(0..5),
-            moment: *moments.choose(&mut self.random)?,
-        })
-    }
-
-    fn mails_go_wrong(&mut self) {
-        self.world.mailbox.set_fault(None);
-        if self.random.random_bool(0.2) {
-            let (fault, name) = match self.random.random_range(0..60) {
-                0..20 => (Fault::message_rejected(), "mail rejected"),
-                20..40 => (Fault::too_many_requests(), "mail throttled"),
-                40..59 => (Fault::internal_failure(), "mail service broken"),
-                _ => {
-                    self.ledger.copies_excused = true;
-                    (Fault::Silence { accepted: true }, "mail taken, answer lost")
-                }
-            };
-            let many = self.random.random_range(1..4);
-            self.world.mailbox.fault_next(many, fault);
-            *self.tally.faults.entry(name.to_owned()).or_default() += 1;
-        }
-    }
-
     /// Does `ops` at once, and judges what came of it.
     pub async fn batch(&mut self, ops: Vec<Op>) {
-        let ops = ops.into_iter().map(|op| (op, self.end_of_a_process())).collect();
-        self.done(ops).await;
+        let task = |op| Task {
+            op,
+            key: None,
+            kill: self.end_of_a_process(),
+        };
+        let tasks = ops.into_iter().map(task).collect();
+        self.done(tasks).await;
+    }
+
+    /// As [`Simulation::batch`], under an idempotency key.
+    async fn ask(&mut self, key: &str, ops: Vec<Op>) {
+        let task = |op| Task {
+            op,
+            key: Some(key.to_owned()),
+            kill: self.end_of_a_process(),
+        };
+        let tasks = ops.into_iter().map(task).collect();
+        self.done(tasks).await;
     }
 
     /// As [`Simulation::batch`], by processes that end where it says.
-    pub async fn done(&mut self, ops: Vec<(Op, Option<Kill>)>) {
-        let doing = ops
+    pub async fn done(&mut self, tasks: Vec<Task>) {
+        let mut placed = Vec::new();
+        for task in tasks {
+            let is_elsewhere = self.elsewhere.is_some() && self.random.random();
+            placed.push((task, is_elsewhere));
+        }
+        let doing = placed
             .into_iter()
-            .map(|(op, kill)| perform(self.world, &self.people, &self.ledger, op, kill));
+            .map(|(task, is_elsewhere)| perform(self.environment(is_elsewhere), &self.people, &self.ledger, task));
         let deeds: Vec<Deed> = join_all(doing).await;
         let is_haunted = self.world.faults.are_writes_under_way();
         self.is_haunted |= is_haunted;
@@ -291,6 +254,14 @@ impl<'w> Simulation<'w> {
         self.carried
             .extend(deeds.into_iter().filter(|deed| deed.outcome() == Outcome::Unknown));
         spared(self.probe()).await;
+    }
+
+    /// One of the environments.
+    pub fn environment(&self, is_elsewhere: bool) -> &World {
+        match &self.elsewhere {
+            Some(elsewhere) if is_elsewhere => elsewhere,
+            _ => self.world,
+        }
     }
 
     pub fn judge(&mut self, deeds: &[Deed], after: &Table) {
@@ -333,6 +304,7 @@ impl<'w> Simulation<'w> {
             });
         }
         judge(&scene, findings);
+        is_done_once(&scene, findings);
         refusals_change_nothing(&scene, findings);
         lists_tell_the_truth(&scene, findings);
         let lessons = learn(&scene);
@@ -372,115 +344,5 @@ impl<'w> Simulation<'w> {
             self.mailed.extend(mail.tags.get("invitation").cloned());
         }
         new
-    }
-
-    /// I6: tokens that have ended are tried, and refused. Where nobody could say, the answer decides.
-    pub async fn probe(&mut self) {
-        let now = self.world.clock.now();
-        let usable = |at: &usize| self.ledger.tokens[*at].access_in_time(now) == Some(true);
-        let of = |life: Life| {
-            let tokens = self.ledger.tokens.iter().enumerate();
-            tokens.filter(move |(_, held)| held.life == life).map(|(at, _)| at)
-        };
-        let mut dead: Vec<usize> = of(Life::Dead).filter(usable).collect();
-        dead.reverse();
-        let some: Vec<usize> = dead.choose_multiple(&mut self.random, 2).copied().collect();
-        dead.truncate(PROBES_MAX / 2);
-        dead.extend(some);
-        let maybe: Vec<usize> = of(Life::Maybe).filter(usable).take(PROBES_MAX).collect();
-        for at in dead {
-            let holder = person(
-                self.world,
-                &self.people,
-                &self.ledger,
-                self.ledger.tokens[at].who,
-                Some(at),
-            );
-            let path = ["/auth/me", "/workspaces/", "/workspaces/members"]
-                .choose(&mut self.random)
-                .copied()
-                .unwrap_or("/auth/me");
-            let (read, refreshed) = futures::join!(holder.get(path), holder.refresh());
-            let held = &self.ledger.tokens[at];
-            for answer in [read, refreshed] {
-                self.tally.findings.expect("I6", answer.status == 401, || {
-                    format!(
-                        "tokens of person {}, session {} have ended, as {}, and are answered {}",
-                        held.who, held.session, held.because, answer.status
-                    )
-                });
-            }
-        }
-        for at in maybe {
-            let holder = person(
-                self.world,
-                &self.people,
-                &self.ledger,
-                self.ledger.tokens[at].who,
-                Some(at),
-            );
-            let answer = holder.get("/auth/me").await;
-            match answer.status.as_u16() {
-                200 => self.ledger.tokens[at].life = Life::Alive,
-                401 => self.ledger.tokens[at].end("it was refused"),
-                other => self.tally.findings.expect("contract", false, || {
-                    format!("a look without faults is answered {other}: {}", answer.text)
-                }),
-            }
-        }
-    }
-
-    /// Without faults everything that was left half-way is seen to: records, sums, mails.
-    async fn end(&mut self) {
-        self.world.mailbox.set_fault(None);
-        self.world.faults.stop();
-        self.world.faults.landed().await;
-        self.weather.percent = 0;
-        while !self.again.is_empty() {
-            let again = std::mem::take(&mut self.again);
-            self.batch(again).await;
-        }
-        self.batch(vec![Op::RetryMails]).await;
-        for chunk in 0..4 {
-            let open: Vec<usize> = (0..self.ledger.records.len())
-                .filter(|at| self.ledger.records[*at].taken != Taken::Surely)
-                .skip(chunk * 50)
-                .take(50)
-                .collect();
-            self.batch(vec![Op::Deliver { records: open }]).await;
-        }
-        let workspaces: BTreeSet<String> = all(&self.table, "usage-hour")
-            .filter_map(|row| row["pk"].as_str())
-            .map(|pk| pk.trim_start_matches("USAGE#").to_owned())
-            .collect();
-        let roll_up = |workspace: &String| Op::RollUp {
-            workspace: workspace.clone(),
-        };
-        self.batch(workspaces.iter().map(roll_up).collect()).await;
-        let sums = |table: &Table| -> Table {
-            let rows = table.iter();
-            let rows = rows.filter(|(_, row)| row["entity"] == "usage-day" || row["entity"] == "usage-month");
-            rows.map(|(key, row)| (key.clone(), row.clone())).collect()
-        };
-        let once = sums(&self.table);
-        self.batch(workspaces.iter().chain(&workspaces).map(roll_up).collect())
-            .await;
-        let again = sums(&self.table);
-        let findings = &mut self.tally.findings;
-        findings.expect("I8", once == again, || "a rerun changed a sum".to_owned());
-        let news = all(&self.table, "usage-news").count();
-        findings.expect("I8", news == 0, || format!("{news} news were left behind"));
-        for seconds in [61, 3700, 3700] {
-            self.world.pass(seconds);
-            self.batch(vec![Op::RetryMails]).await;
-        }
-        for row in all(&self.table, "invitation") {
-            let id = text(row, "id");
-            let Some(row) = pending(&self.table, &id) else { continue };
-            let seen_to = row["delivery"]["status"] != "queued";
-            self.tally.findings.expect("I9", seen_to, || {
-                format!("the mail of {id} is forgotten: {}", row["delivery"])
-            });
-        }
     }
 }

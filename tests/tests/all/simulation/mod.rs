@@ -9,21 +9,25 @@ mod deeds;
 mod judge;
 mod ledger;
 mod life;
+mod once;
 mod oracle;
 mod pick;
 mod plan;
+mod probes;
 mod scene;
 mod scripts;
 mod settle;
 mod tally;
 mod told;
 mod usage;
+mod weather;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use life::{Weather, live};
+use life::live;
 use tally::Tally;
+use weather::Weather;
 
 use crate::logs::Logs;
 
@@ -54,7 +58,11 @@ fn lived(seed: u64) -> Tally {
         .build()
         .unwrap();
     let percent = level(seed);
-    let tally = runtime.block_on(live(seed, Weather { percent }, logs));
+    let weather = Weather {
+        percent,
+        are_clocks_apart: seed / 3 % 2 == 1,
+    };
+    let tally = runtime.block_on(live(seed, weather, logs));
     if !tally.findings.faults.is_empty() {
         println!(
             "seed {seed} at {percent} %:\n  {}\n{}\nreplay it: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",

@@ -7,6 +7,7 @@ use shared::clock::Time;
 
 use super::deeds::{Deed, Op};
 use super::ledger::{INVITE, LEEWAY_S, LOG_IN, Life, RECIPIENT, RESEND, REVOKE_ALL, in_time, seconds};
+use super::once;
 use super::scene::{
     Scene, invitation, is_owner, item, may_change, may_invite, may_remove, may_update, pending, place, text,
     user_of_email, workspace,
@@ -19,6 +20,11 @@ const LIMITED: Expected = (429, "RATE_LIMITED");
 
 /// The answers that are right; none when nobody can say.
 pub fn expected(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
+    once::expected(scene, deed, usual(scene, deed))
+}
+
+/// The answers that are right without an idempotency key.
+fn usual(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
     let now = deed.ended;
     match &deed.op {
         Op::Register { who, .. } => {

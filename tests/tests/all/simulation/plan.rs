@@ -210,7 +210,7 @@ impl Planner<'_> {
         Op::Rename { token, name }
     }
 
-    fn invite(&mut self, who: Who, token: Token) -> Op {
+    pub fn invite(&mut self, who: Who, token: Token) -> Op {
         let mark = self
             .home(who)
             .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());

@@ -14,6 +14,8 @@ use super::scene::{all, place, text};
 pub enum Step {
     /// Deeds, all at once.
     Do(Vec<Op>),
+    /// The same, under an idempotency key.
+    Ask(String, Vec<Op>),
     /// Somebody accepts the newest invitation that they got.
     AcceptNewest(Who),
     /// So many seconds pass.
@@ -41,7 +43,8 @@ impl Planner<'_> {
             77..82 => self.owners_against_each_other(),
             82..87 => self.an_inviter_falls(),
             87..92 => self.a_stranger_tries(),
-            92..96 => self.somebody_falls(),
+            92..94 => self.somebody_falls(),
+            94..97 => self.somebody_asks_again(),
             _ => self.an_old_refresh_token(),
         };
         script.unwrap_or_else(|| one_by_one([self.op()]))
@@ -199,6 +202,43 @@ impl Planner<'_> {
             path: "/workspaces/members",
         };
         Some(one_by_one([look(), fall, look()]))
+    }
+
+    /// Somebody asks for something under a key, once or several times at once, then again; then for something else; then
+    /// once more for the first.
+    fn somebody_asks_again(&mut self) -> Option<Script> {
+        let who = self.actor();
+        let token = self.token(who)?;
+        let (op, other) = match self.random.random_range(0..10) {
+            0..6 => {
+                let op = self.invite(who, token);
+                (op, self.invite(who, token))
+            }
+            6..9 => {
+                let invitation = self.invitation(token);
+                let other = self.invitation(token);
+                (
+                    Op::Resend { token, invitation },
+                    Op::Resend {
+                        token,
+                        invitation: other,
+                    },
+                )
+            }
+            _ => {
+                let [name, other] = [self.mark(), self.mark()].map(|mark| format!("Workspace {mark}"));
+                (Op::Found { token, name }, Op::Found { token, name: other })
+            }
+        };
+        let key = self.stray_id();
+        let many = *[1, 1, 3, 5].choose(self.random)?;
+        let ask = |ops| Step::Ask(key.clone(), ops);
+        Some(Script::from([
+            ask(vec![op.clone(); many]),
+            ask(vec![op.clone()]),
+            ask(vec![other]),
+            ask(vec![op]),
+        ]))
     }
 
     /// A refresh token is used again, most of the time long after it was replaced.

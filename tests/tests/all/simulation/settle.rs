@@ -5,6 +5,7 @@ use local::mailbox::Mail;
 use super::deeds::{Deed, Op, Outcome};
 use super::judge::step;
 use super::ledger::{INVITE, LOG_IN, Ledger, Life, Link, RECIPIENT, RESEND, REVOKE_ALL, Session, Taken};
+use super::once;
 use super::scene::{
     Scene, all, invitation, is_owner, joined, may_invite, pending, place, rank, sessions_of, text, user, user_of_email,
     workspace,
@@ -145,6 +146,11 @@ fn links_that_may_have_ended(scene: &Scene<'_>, lessons: &mut Lessons) {
         if invitation(scene.before, &id).is_some() {
             continue;
         }
+        // It was made just before its e-mail joined, and whoever joined did not see it.
+        if row["invite_epoch"].as_u64().unwrap_or(0) < joined(scene.after, &text(row, "email")) {
+            lessons.links.push((id, "its e-mail joined a workspace"));
+            continue;
+        }
         let decided = scene.live().any(|deed| match &deed.op {
             Op::Remove { target, .. } | Op::ChangeRole { target, .. } => *target == by,
             _ => false,
@@ -170,7 +176,16 @@ pub fn settle(
     let earlier = ledger.tokens.len();
     let account = |email: &str| user_of_email(after, email).or_else(|| user_of_email(before, email));
     for deed in deeds {
-        charges(ledger, deed, before, emails);
+        // A repetition costs nothing.
+        if !(deed.is_done() && once::is_repetition(deed, ledger)) {
+            // It may have been charged when it was first asked for, or beside it.
+            let same = deeds.iter().filter(|other| deed.key.is_some() && other.key == deed.key);
+            let at_once = same.count() <= 1 && !once::is_doubtful(deed, ledger);
+            charges(ledger, deed, at_once, (before, emails));
+        }
+        let actor = deed.op.who(ledger).and_then(|who| account(&emails[who]));
+        let home = actor.and_then(|actor| place(before, &actor)).map(|(home, _)| home);
+        once::note(ledger, deed, home);
         if deed.is_done() {
             let known = ledger.tokens.len();
             ledger.take_tokens(deed);
@@ -268,7 +283,8 @@ fn records(ledger: &mut Ledger, deed: &Deed) {
     }
 }
 
-fn charges(ledger: &mut Ledger, deed: &Deed, before: &Table, emails: &[String]) {
+/// What limits counted; `at_once` says that it was counted while the deed was done.
+fn charges(ledger: &mut Ledger, deed: &Deed, at_once: bool, (before, emails): (&Table, &[String])) {
     let who = deed.op.who(ledger).map(|who| emails[who].clone());
     let actor = who
         .as_ref()
@@ -280,16 +296,16 @@ fn charges(ledger: &mut Ledger, deed: &Deed, before: &Table, emails: &[String]) 
         Op::Invite { email, .. } => {
             let surely = matches!(status, 201 | 400);
             if surely || unknown || status == 403 {
-                ledger.charge(INVITE, &actor, deed, surely);
-                ledger.charge(RECIPIENT, &email.trim().to_lowercase(), deed, status == 201);
+                ledger.charge(INVITE, &actor, deed, surely && at_once);
+                ledger.charge(RECIPIENT, &email.trim().to_lowercase(), deed, status == 201 && at_once);
             }
         }
         Op::Resend { invitation: id, .. } => {
             let surely = matches!(status, 200 | 400);
             if surely || unknown || matches!(status, 403 | 404) {
-                ledger.charge(RESEND, &actor, deed, surely);
+                ledger.charge(RESEND, &actor, deed, surely && at_once);
                 let email = invitation(before, id).map(|row| text(row, "email"));
-                ledger.charge(RECIPIENT, &email.unwrap_or_default(), deed, status == 200);
+                ledger.charge(RECIPIENT, &email.unwrap_or_default(), deed, status == 200 && at_once);
             }
         }
         Op::RevokeAll { .. } if status == 200 => {
