@@ -155,7 +155,7 @@ impl Store {
         }
     }
 
-    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`] rows.
+    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`](crate::models::invitation::PENDING_MAX) rows.
     pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
         let mut rows = Vec::new();
         let mut start = None;
