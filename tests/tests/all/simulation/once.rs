@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use shared::clock::Time;
 
 use super::deeds::{Deed, Op, Who};
@@ -103,6 +104,18 @@ pub fn expected(scene: &Scene<'_>, deed: &Deed, usual: Option<Vec<Expected>>) ->
     Some([right].into_iter().chain(forbidden).collect())
 }
 
+/// Whether two answers are one: to the byte. Where calls may fail, what they say of the mail may differ, as `docs/api.md` tells:
+/// nobody may have found out whether it was remembered, or a repetition waited in vain for the first one's mail.
+fn is_alike(one: &str, other: &str, ledger: &Ledger) -> bool {
+    let without_delivery = |answer: &str| {
+        let mut answer: Value = serde_json::from_str(answer).ok()?;
+        answer.as_object_mut()?.remove("delivery")?;
+        Some(answer)
+    };
+    let differs_in_delivery_alone = || without_delivery(one).is_some_and(|rest| without_delivery(other) == Some(rest));
+    one == other || (ledger.copies_excused && differs_in_delivery_alone())
+}
+
 /// Judges a batch.
 pub fn is_done_once(scene: &Scene<'_>, findings: &mut Findings) {
     let ledger = scene.ledger;
@@ -127,7 +140,8 @@ pub fn is_done_once(scene: &Scene<'_>, findings: &mut Findings) {
                 deed.told(ledger)
             )
         });
-        findings.expect("I11", asked != content(&deed.op) || answer == deed.text, || {
+        let is_alike = asked != content(&deed.op) || is_alike(answer, &deed.text, ledger);
+        findings.expect("I11", is_alike, || {
             format!("it is answered another way than before: {}", deed.told(ledger))
         });
     }
