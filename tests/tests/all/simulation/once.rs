@@ -104,18 +104,6 @@ pub fn expected(scene: &Scene<'_>, deed: &Deed, usual: Option<Vec<Expected>>) ->
     Some([right].into_iter().chain(forbidden).collect())
 }
 
-/// Whether two answers are one: to the byte. Where calls may fail, what they say of the mail may differ, as `docs/api.md` tells:
-/// nobody may have found out whether it was remembered, or a repetition waited in vain for the first one's mail.
-fn is_alike(one: &str, other: &str, ledger: &Ledger) -> bool {
-    let without_delivery = |answer: &str| {
-        let mut answer: Value = serde_json::from_str(answer).ok()?;
-        answer.as_object_mut()?.remove("delivery")?;
-        Some(answer)
-    };
-    let differs_in_delivery_alone = || without_delivery(one).is_some_and(|rest| without_delivery(other) == Some(rest));
-    one == other || (ledger.copies_excused && differs_in_delivery_alone())
-}
-
 /// Judges a batch.
 pub fn is_done_once(scene: &Scene<'_>, findings: &mut Findings) {
     let ledger = scene.ledger;
@@ -140,9 +128,16 @@ pub fn is_done_once(scene: &Scene<'_>, findings: &mut Findings) {
                 deed.told(ledger)
             )
         });
-        let is_alike = asked != content(&deed.op) || is_alike(answer, &deed.text, ledger);
-        findings.expect("I11", is_alike, || {
-            format!("it is answered another way than before: {}", deed.told(ledger))
+        findings.expect("I11", asked != content(&deed.op) || answer == deed.text, || {
+            // What was said of the mail, and no more: an answer holds a link.
+            let [first, now] = [answer, &deed.text].map(|text| {
+                let answer: Value = serde_json::from_str(text).unwrap_or_default();
+                answer["delivery"].to_string()
+            });
+            format!(
+                "it is answered another way than before (delivery {now}, before {first}): {}",
+                deed.told(ledger)
+            )
         });
     }
     // Of each e-mail and inviter no more invitations are made than were asked for.
