@@ -15,9 +15,9 @@ pub mod stack;
 pub mod usage_demo;
 
 mod control;
-mod guard;
 mod invoke;
 mod loopback;
+mod origin_check;
 mod page;
 mod prose;
 mod reference;

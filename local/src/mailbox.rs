@@ -12,11 +12,11 @@ use shared::clock::Clock;
 
 use crate::loopback::{self, Serving};
 
-mod news;
 mod page;
 mod ses;
+mod ses_events;
 
-pub(crate) use news::News;
+pub(crate) use ses_events::News;
 
 /// How many mails are kept; each one more pushes out the oldest.
 const MAILS_MAX: usize = 1_000;

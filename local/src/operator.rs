@@ -2,7 +2,7 @@
 
 use shared::{
     App, Error,
-    app::Needs,
+    app::RequiredSecrets,
     clock::Clock,
     config::Config,
     ids::WorkspaceId,
@@ -33,7 +33,7 @@ pub async fn set_tier(url: String, workspace: &str, tier: Tier) -> Result<Worksp
     let known = Remote::new(url).get("/_local/dynamodb", None)?;
     let endpoint = known["endpoint"].as_str().unwrap_or_default().to_owned();
     let config = Config::local(endpoint.clone(), endpoint, TABLE.to_owned());
-    let app = App::start(config, Clock::system(), Needs::NONE, None).await?;
+    let app = App::start(config, Clock::system(), RequiredSecrets::NONE, None).await?;
     let id = match workspace.parse::<WorkspaceId>() {
         Ok(id) => Some(id),
         Err(_) => app.store.workspace_of_slug(workspace).await?,

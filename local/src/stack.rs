@@ -12,7 +12,7 @@ use axum::{
 use serde_json::Value;
 use shared::{
     App, Error,
-    app::Needs,
+    app::RequiredSecrets,
     clock::Clock,
     config::Config,
     http::{gateway::Gateway, openapi::Errors},
@@ -26,10 +26,9 @@ use crate::{
     control, demo,
     engine::{Engine, EngineError, Storage},
     functions::{self, FUNCTIONS},
-    guard,
     loopback::{self, Serving},
     mailbox::{Mailbox, MailboxServer},
-    page, reference,
+    origin_check, page, reference,
     schedule::Schedules,
 };
 
@@ -124,7 +123,7 @@ impl Stack {
             invite_url: config.invite_url,
             ..Config::local(engine.endpoint.clone(), mailbox.endpoint.clone(), TABLE.to_owned())
         };
-        let app = App::start(settings, clock, Needs::ALL, None).await?;
+        let app = App::start(settings, clock, RequiredSecrets::ALL, None).await?;
         table::create(app.store.client(), TABLE).await?;
         app.warm().await?;
 
@@ -180,7 +179,7 @@ fn assemble(app: App, mailbox: &Mailbox, schedules: Schedules, port: u16) -> Rou
             get(async move || reference::respond(&DOCUMENT, &format!("http://{}", domain_name(port)))),
         )
         .route("/openapi.json", get(async || Json(&*DOCUMENT)))
-        .layer(middleware::from_fn(guard::this_machine_only));
+        .layer(middleware::from_fn(origin_check::this_machine_only));
     api(app).layer(gateway).merge(own)
 }
 
@@ -226,7 +225,7 @@ mod tests {
             let mails = Mailbox::new(clock.clone());
             let mailbox = mails.start().await.unwrap();
             let config = Config::local(engine.endpoint.clone(), mailbox.endpoint.clone(), TABLE.to_owned());
-            let app = App::start(config, clock, Needs::ALL, None).await.unwrap();
+            let app = App::start(config, clock, RequiredSecrets::ALL, None).await.unwrap();
             table::create(app.store.client(), TABLE).await.unwrap();
             app.warm().await.unwrap();
             Self {

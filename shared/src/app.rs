@@ -9,7 +9,7 @@ use crate::auth::invite::InvitationKey;
 use crate::auth::keys::{KeyRing, SigningKey, jwks};
 use crate::auth::password::Passwords;
 use crate::auth::refresh::RefreshKeys;
-use crate::auth::token::{self, Parties};
+use crate::auth::token::{self, TokenParties};
 use crate::aws::Connection;
 use crate::clock::{Clock, Time};
 use crate::config::Config;
@@ -33,19 +33,19 @@ pub struct App {
     /// The public keys that tokens are verified with.
     pub keys: KeyRing,
     /// Who issues tokens, and for whom.
-    pub parties: Parties,
+    pub parties: TokenParties,
     /// Hashes passwords.
     pub passwords: Passwords,
     /// Sends mails.
     pub mailer: Mailer,
-    issuer: Option<Arc<Issuer>>,
+    issuer: Option<Arc<TokenIssuer>>,
     invitation_key: Option<Arc<InvitationKey>>,
 }
 
 /// The secrets that a function cannot start without, each as what reads it: a function that needs none does not carry
 /// the client of Secrets Manager.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Needs {
+pub struct RequiredSecrets {
     /// The seed of the signing key.
     pub signing: Option<ReadSecret>,
     /// The key of invitation tokens.
@@ -59,7 +59,7 @@ const SIGNING: ReadSecret = |aws, config| Box::pin(aws.secret(config.signing_sec
 const INVITATION: ReadSecret =
     |aws, config| Box::pin(aws.secret(config.invitation_secret.as_ref(), "INVITATION_SECRET"));
 
-impl Needs {
+impl RequiredSecrets {
     /// No secret.
     pub const NONE: Self = Self {
         signing: None,
@@ -84,16 +84,16 @@ impl Needs {
 
 /// What issues tokens; `auth` alone has it.
 #[derive(Debug)]
-pub struct Issuer {
-    parties: Parties,
+pub struct TokenIssuer {
+    parties: TokenParties,
     signing: Vec<SigningKey>,
     /// Makes and verifies refresh tokens.
     pub refresh: RefreshKeys,
 }
 
-impl Issuer {
+impl TokenIssuer {
     /// Signs under the first of `seeds`; what the others signed stays valid.
-    fn new(parties: Parties, seeds: &[Secret]) -> Result<Self, Error> {
+    fn new(parties: TokenParties, seeds: &[Secret]) -> Result<Self, Error> {
         Ok(Self {
             parties,
             signing: seeds.iter().map(SigningKey::from_seed).collect::<Result<_, _>>()?,
@@ -128,18 +128,18 @@ impl App {
     pub async fn start(
         config: Config,
         clock: Clock,
-        needs: Needs,
+        needs: RequiredSecrets,
         interceptor: Option<SharedInterceptor>,
     ) -> Result<Self, Error> {
         let aws = Arc::new(Connection::new(&config)?);
-        let parties = Parties {
+        let parties = TokenParties {
             issuer: config.token_issuer.clone(),
             audience: config.token_audience.clone(),
         };
         let issuer = match needs.signing {
             Some(read) => {
                 let secret = read(&aws, &config).await?;
-                Some(Arc::new(Issuer::new(parties.clone(), &seeds(&secret))?))
+                Some(Arc::new(TokenIssuer::new(parties.clone(), &seeds(&secret))?))
             }
             None => None,
         };
@@ -183,7 +183,7 @@ impl App {
     }
 
     /// What issues tokens.
-    pub fn issuer(&self) -> Result<&Issuer, Error> {
+    pub fn issuer(&self) -> Result<&TokenIssuer, Error> {
         self.issuer
             .as_deref()
             .ok_or_else(|| Error::Internal("this function has no signing key".to_owned()))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How long a request may take where nobody says, and a step of a longer call.
 pub const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// What is kept of the time that Lambda gives: enough to answer in.
-pub const SPARE: Duration = Duration::from_secs(1);
+pub const RESPONSE_RESERVE: Duration = Duration::from_secs(1);
 /// How long past the deadline whoever noticed it may take to say so.
 pub const GRACE: Duration = Duration::from_millis(500);
 
@@ -39,14 +39,14 @@ impl Deadline {
 
     /// How much time is left.
     #[must_use]
-    pub fn left(self) -> Duration {
+    pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
     /// So much earlier; now, when that is past.
     #[must_use]
-    pub fn sparing(self, spare: Duration) -> Self {
-        Self::after(self.left().saturating_sub(spare))
+    pub fn minus(self, spare: Duration) -> Self {
+        Self::after(self.remaining().saturating_sub(spare))
     }
 
     /// So much later.
@@ -62,12 +62,12 @@ impl Deadline {
 
     /// As [`Deadline::scope`], for work of many steps, of which one that hangs must not keep all others from their turn:
     /// a step has [`REQUEST_MAX`].
-    pub async fn scope_of_steps<T>(self, work: impl Future<Output = T>) -> T {
+    pub async fn scope_per_step<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope((self, REQUEST_MAX), work).await
     }
 
     /// What `work` comes to; none when it does not in time.
-    pub async fn bound<T>(self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn timeout<T>(self, work: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.0, work).await.ok()
     }
 }
@@ -81,21 +81,21 @@ mod tests {
         let [soon, late] = [3, 900].map(|left_s| Deadline::after(Duration::from_secs(left_s)));
         let current = async || Deadline::current();
         assert_eq!(soon.scope(current()).await, soon);
-        assert_eq!(soon.scope_of_steps(current()).await, soon);
+        assert_eq!(soon.scope_per_step(current()).await, soon);
         assert_eq!(late.scope(current()).await, late);
-        for step in [late.scope_of_steps(current()).await, current().await] {
-            assert!(step > soon && step.left() <= REQUEST_MAX);
+        for step in [late.scope_per_step(current()).await, current().await] {
+            assert!(step > soon && step.remaining() <= REQUEST_MAX);
         }
     }
 
     #[tokio::test]
     async fn time_runs_out() {
-        let deadline = Deadline::after(Duration::from_millis(1020)).sparing(SPARE);
-        assert_eq!(deadline.bound(async { 1 }).await, Some(1));
-        assert_eq!(deadline.bound(std::future::pending::<u8>()).await, None);
-        assert_eq!(deadline.left(), Duration::ZERO);
-        assert!(deadline.with_grace(GRACE).left() > Duration::ZERO);
-        assert_eq!(deadline.sparing(SPARE).left(), Duration::ZERO);
-        assert!(Deadline::after(Duration::MAX).left() <= DAY);
+        let deadline = Deadline::after(Duration::from_millis(1020)).minus(RESPONSE_RESERVE);
+        assert_eq!(deadline.timeout(async { 1 }).await, Some(1));
+        assert_eq!(deadline.timeout(std::future::pending::<u8>()).await, None);
+        assert_eq!(deadline.remaining(), Duration::ZERO);
+        assert!(deadline.with_grace(GRACE).remaining() > Duration::ZERO);
+        assert_eq!(deadline.minus(RESPONSE_RESERVE).remaining(), Duration::ZERO);
+        assert!(Deadline::after(Duration::MAX).remaining() <= DAY);
     }
 }

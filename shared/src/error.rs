@@ -12,7 +12,7 @@ pub use code::Code;
 
 /// One fault of a request's body or query, in the form that Pydantic made customary and the SDK types.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
+pub struct FieldError {
     /// The kind of fault, such as `missing` or `string_type`.
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
@@ -23,7 +23,7 @@ pub struct Fault {
     pub msg: String,
 }
 
-impl Fault {
+impl FieldError {
     /// A fault of the query parameter `name`.
     #[must_use]
     pub fn query(name: &'static str, msg: &str) -> Self {
@@ -122,14 +122,14 @@ pub enum Error {
     #[error("too many pending invitations")]
     TooManyPending,
     #[error("validation failed")]
-    Validation(Vec<Fault>),
+    Validation(Vec<FieldError>),
     #[error("weak password")]
     WeakPassword,
     #[error("workspace not empty")]
     WorkspaceNotEmpty,
     #[error("workspace not found")]
     WorkspaceNotFound,
-    /// Somebody changed what this request had read. [`crate::store::settle`] decides again from a fresh read, until the
+    /// Somebody changed what this request had read. [`crate::store::retry_on_conflict`] decides again from a fresh read, until the
     /// request's deadline.
     #[error("stale read")]
     Stale,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 pub use crate::deadline::Deadline;
-use crate::deadline::SPARE;
+use crate::deadline::RESPONSE_RESERVE;
 use crate::error::Error;
 
 /// Why a function did not do what an event asked for.
@@ -40,7 +40,7 @@ where
 {
     let event = serde_json::from_slice(event).map_err(|error| EventError::Malformed(error.to_string()))?;
     let handling = async { handle(app, event, deadline).await };
-    let answer = AssertUnwindSafe(deadline.sparing(SPARE).scope_of_steps(handling))
+    let answer = AssertUnwindSafe(deadline.minus(RESPONSE_RESERVE).scope_per_step(handling))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Error::Internal("the function panicked".to_owned())))?;

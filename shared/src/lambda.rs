@@ -21,10 +21,10 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::app::{App, Needs};
+use crate::app::{App, RequiredSecrets};
 use crate::clock::{Clock, Time};
 use crate::config::Config;
-use crate::deadline::{Deadline, SPARE};
+use crate::deadline::{Deadline, RESPONSE_RESERVE};
 use crate::error::Error;
 use crate::event;
 use crate::http::gateway::Gateway;
@@ -37,7 +37,7 @@ pub type Ended = ExitCode;
 
 /// Runs an HTTP function: reads the environment, builds the app, warms up, serves. A fault of the environment ends the
 /// cold start with one line that names it.
-pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
+pub async fn serve(needs: RequiredSecrets, router: fn(App) -> Router) -> Ended {
     let Some(app) = cold_start(needs).await else {
         return Ended::FAILURE;
     };
@@ -46,7 +46,7 @@ pub async fn serve(needs: Needs, router: fn(App) -> Router) -> Ended {
 
 /// Runs a function that a trigger calls. A call that fails is told to whoever called, who calls again: the trigger's
 /// own retries and its dead-letter queue are the way on.
-pub async fn serve_events<E, A, F>(needs: Needs, handle: fn(App, E, Deadline) -> F) -> Ended
+pub async fn serve_events<E, A, F>(needs: RequiredSecrets, handle: fn(App, E, Deadline) -> F) -> Ended
 where
     E: DeserializeOwned,
     A: Serialize,
@@ -83,11 +83,11 @@ fn deadline(context: &Context, now: Time) -> Deadline {
 /// When a request has to be answered; none when nobody says when its call ends, as the local stack does not.
 fn request_deadline(event: &lambda_http::Request) -> Option<Deadline> {
     let context = event.lambda_context_ref().filter(|context| context.deadline > 0)?;
-    Some(deadline(context, Clock::system().now()).sparing(SPARE))
+    Some(deadline(context, Clock::system().now()).minus(RESPONSE_RESERVE))
 }
 
 /// The app, unless the log says why there is none.
-async fn cold_start(needs: Needs) -> Option<App> {
+async fn cold_start(needs: RequiredSecrets) -> Option<App> {
     init_logs();
     let config = Config::from_env()
         .inspect_err(|error| tracing::error!(%error, "cold start ended"))
@@ -183,7 +183,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_has_what_lambda_gives_it_but_a_second() {
         let left = |request: Request| async move {
-            let left = request.extensions().get::<Deadline>().map(|deadline| deadline.left());
+            let left = request
+                .extensions()
+                .get::<Deadline>()
+                .map(|deadline| deadline.remaining());
             left.map_or_else(|| "nobody says".to_owned(), |left| left.as_millis().to_string())
         };
         let answer = async |deadline: u64| {

@@ -10,7 +10,7 @@ use crate::event::Deadline;
 use crate::ids::WorkspaceId;
 use crate::mailer::NoticeMail;
 use crate::models::delivery::DeliveryStatus;
-use crate::models::notice::{LEASE, Notice, TURN};
+use crate::models::notice::{LEASE, Notice, SEND_BATCH_MAX};
 use crate::models::usage::{Tier, Usage, reached};
 use crate::outbox::FIRST_SEND_MAX;
 use crate::store::usage::Month;
@@ -29,7 +29,7 @@ pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time)
     if possible.is_empty() {
         return Ok(Vec::new());
     }
-    let (tier, fresh) = app.store.notices_fresh(workspace, possible).await?;
+    let (tier, fresh) = app.store.notices_not_yet_created(workspace, possible).await?;
     Ok(fresh.into_iter().filter(|notice| Some(notice.tier) == tier).collect())
 }
 
@@ -41,12 +41,12 @@ pub fn writes(notices: &[Notice]) -> Vec<Write> {
 
 /// Sends notices that were just made, all in one turn. One that fails, or whose turn has not come, stays due.
 pub async fn send_all(app: &App, notices: Vec<Notice>) {
-    let turn = Deadline::after(TURN);
+    let turn = Deadline::after(SEND_BATCH_MAX);
     for notice in notices {
-        if turn.left().is_zero() || Deadline::current().left() < FIRST_SEND_MAX {
+        if turn.remaining().is_zero() || Deadline::current().remaining() < FIRST_SEND_MAX {
             break;
         }
-        if let Err(error) = send_until(app, notice::key(&notice), &notice::place(&notice), turn).await {
+        if let Err(error) = send_until(app, notice::key(&notice), &notice::due_sort_key(&notice), turn).await {
             tracing::warn!(%error, workspace = %notice.workspace_id, "a notice was not sent; it stays due");
         }
     }
@@ -54,25 +54,25 @@ pub async fn send_all(app: &App, notices: Vec<Notice>) {
 
 /// Tells every owner who was not told yet of the notice that the list of due mails shows at `place`, unless somebody else
 /// is about to. Answers what became of it; none when there was nothing to do.
-pub async fn send(app: &App, key: Key, place: &str) -> Result<Option<DeliveryStatus>, Error> {
-    send_until(app, key, place, Deadline::after(TURN)).await
+pub async fn send(app: &App, key: Key, index_key: &str) -> Result<Option<DeliveryStatus>, Error> {
+    send_until(app, key, index_key, Deadline::after(SEND_BATCH_MAX)).await
 }
 
-async fn send_until(app: &App, key: Key, place: &str, turn: Deadline) -> Result<Option<DeliveryStatus>, Error> {
+async fn send_until(app: &App, key: Key, index_key: &str, turn: Deadline) -> Result<Option<DeliveryStatus>, Error> {
     let now = app.now();
-    let Some(claimed) = app.store.notice_claim(key, place, now.plus(LEASE)).await? else {
+    let Some(claimed) = app.store.notice_claim(key, index_key, now.plus(LEASE)).await? else {
         return Ok(None);
     };
     let Some(workspace) = app.store.notice_workspace(&claimed).await? else {
-        app.store.notice_done(&claimed).await?;
+        app.store.notice_complete(&claimed).await?;
         return Ok(None);
     };
     let mut all_told = true;
     for owner in app.store.owners(workspace.id, workspace.owner_count).await? {
-        if claimed.told.contains(&owner.id) {
+        if claimed.notified.contains(&owner.id) {
             continue;
         }
-        if turn.left().is_zero() {
+        if turn.remaining().is_zero() {
             tracing::warn!(workspace = %workspace.id, "telling owners takes longer than a turn; it stays due");
             all_told = false;
             break;
@@ -87,13 +87,13 @@ async fn send_until(app: &App, key: Key, place: &str, turn: Deadline) -> Result<
         match app.mailer.notice(&mail).await {
             Err(error) if error.retryable => all_told = false,
             // What is refused for good is not tried again either.
-            Ok(()) | Err(_) => app.store.notice_told(&claimed, owner.id).await?,
+            Ok(()) | Err(_) => app.store.notice_mark_notified(&claimed, owner.id).await?,
         }
     }
     if !all_told && !claimed.is_given_up(now) {
         return Ok(Some(DeliveryStatus::Queued));
     }
-    app.store.notice_done(&claimed).await?;
+    app.store.notice_complete(&claimed).await?;
     Ok(Some(if all_told {
         DeliveryStatus::Sent
     } else {

@@ -19,9 +19,9 @@ use crate::models::invitation::{Pending, Status};
 use crate::models::workspace::Workspace;
 
 /// How long the maker of an invitation holds its mail: longer than its function may run.
-pub const MAKER_HOLDS: Duration = Duration::from_secs(60);
+pub const CREATOR_LEASE: Duration = Duration::from_secs(60);
 /// How long a claim holds a mail: longer than the function that claims may run.
-const CLAIM_HOLDS: Duration = Duration::from_secs(120);
+const CLAIM_LEASE: Duration = Duration::from_secs(120);
 /// How long its maker may take to send a mail and record its fate: the mail service's time-out, and some of the table's.
 pub const FIRST_SEND_MAX: Duration = Duration::from_secs(4);
 /// How long claiming, reading, sending and recording one mail takes, when most of it takes as long as the clients'
@@ -31,7 +31,7 @@ pub const SEND_MAX: Duration = Duration::from_secs(22);
 
 /// An invitation's mail that the caller holds.
 #[derive(Clone, Copy, Debug)]
-pub struct InvitationLetter<'a> {
+pub struct ClaimedInvitationMail<'a> {
     /// The invitation's workspace.
     pub workspace: &'a Workspace,
     /// The invitation.
@@ -44,7 +44,7 @@ pub struct InvitationLetter<'a> {
 
 /// What became of a mail that was tried.
 #[derive(Clone, Debug)]
-pub struct Tried {
+pub struct SendResult {
     /// Its fate.
     pub delivery: Delivery,
     due_again: Option<Time>,
@@ -52,14 +52,17 @@ pub struct Tried {
 
 /// Sends an invitation's mail, once, and records what became of it: the fate that stands then, or none when the
 /// invitation ended meanwhile.
-pub async fn invitation_send(app: &App, letter: InvitationLetter<'_>) -> Result<Option<Delivery>, Error> {
-    let tried = invitation_try(app, letter).await;
-    invitation_record(app, letter, &tried).await
+pub async fn invitation_mail_send_and_record(
+    app: &App,
+    letter: ClaimedInvitationMail<'_>,
+) -> Result<Option<Delivery>, Error> {
+    let tried = invitation_mail_send(app, letter).await;
+    invitation_mail_record(app, letter, &tried).await
 }
 
 /// Sends an invitation's mail, once.
-pub async fn invitation_try(app: &App, letter: InvitationLetter<'_>) -> Tried {
-    let InvitationLetter { workspace, pending, .. } = letter;
+pub async fn invitation_mail_send(app: &App, letter: ClaimedInvitationMail<'_>) -> SendResult {
+    let ClaimedInvitationMail { workspace, pending, .. } = letter;
     let sent = app
         .mailer
         .invitation(&InvitationMail {
@@ -75,19 +78,19 @@ pub async fn invitation_try(app: &App, letter: InvitationLetter<'_>) -> Tried {
     let now = app.now();
     let [jitter] = crate::ids::random_bytes();
     let (delivery, due_again) = fate(sent, pending.created_at, now, jitter);
-    Tried { delivery, due_again }
+    SendResult { delivery, due_again }
 }
 
 /// Records what became of an invitation's mail: the fate that stands then, or none when the invitation ended meanwhile.
-pub async fn invitation_record(
+pub async fn invitation_mail_record(
     app: &App,
-    letter: InvitationLetter<'_>,
-    tried: &Tried,
+    letter: ClaimedInvitationMail<'_>,
+    tried: &SendResult,
 ) -> Result<Option<Delivery>, Error> {
-    let InvitationLetter { workspace, pending, .. } = letter;
-    let Tried { delivery, due_again } = tried;
+    let ClaimedInvitationMail { workspace, pending, .. } = letter;
+    let SendResult { delivery, due_again } = tried;
     app.store
-        .invitation_mailed(workspace.id, pending.id, letter.held_until, delivery, *due_again)
+        .invitation_delivery_record(workspace.id, pending.id, letter.held_until, delivery, *due_again)
         .await
 }
 
@@ -115,16 +118,16 @@ fn fate(sent: Result<(), MailError>, created_at: Time, now: Time, jitter: u8) ->
 
 /// Sends an invitation's mail that the list of due mails shows at `place`, unless somebody else holds it. Answers what
 /// became of it; none when there was nothing to do.
-pub async fn invitation_retry(
+pub async fn invitation_mail_retry(
     app: &App,
     workspace: WorkspaceId,
     id: InvitationId,
-    place: &str,
+    index_key: &str,
 ) -> Result<Option<DeliveryStatus>, Error> {
-    let held_until = app.now().plus(CLAIM_HOLDS);
+    let held_until = app.now().plus(CLAIM_LEASE);
     let claimed = app
         .store
-        .invitation_mail_claim(workspace, id, place, held_until)
+        .invitation_mail_claim(workspace, id, index_key, held_until)
         .await?;
     if claimed.is_none() {
         return Ok(None);
@@ -150,17 +153,17 @@ pub async fn invitation_retry(
         }
         Ok((pending, workspace, _)) => {
             let link = link(&pending.link_page, id, &token);
-            let letter = InvitationLetter {
+            let letter = ClaimedInvitationMail {
                 workspace,
                 pending,
                 link: &link,
                 held_until,
             };
-            if Deadline::current().left() < FIRST_SEND_MAX {
+            if Deadline::current().remaining() < FIRST_SEND_MAX {
                 // Sent now, it might be sent again, its fate unrecorded. It is due again when the claim ends.
                 return Ok(None);
             }
-            let stands = invitation_send(app, letter).await?;
+            let stands = invitation_mail_send_and_record(app, letter).await?;
             return Ok(stands.map(|delivery| delivery.status));
         }
         Err(Error::InvitationRevoked) => "The invitation was no longer valid when its mail could be sent.",
@@ -174,7 +177,7 @@ pub async fn invitation_retry(
     };
     let stands = app
         .store
-        .invitation_mailed(workspace, id, held_until, &delivery, None)
+        .invitation_delivery_record(workspace, id, held_until, &delivery, None)
         .await?;
     Ok(stands.map(|delivery| delivery.status))
 }

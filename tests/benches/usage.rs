@@ -29,7 +29,7 @@ use futures::StreamExt;
 use local::engine::{Engine, Storage};
 use serde_json::{Value, json};
 use shared::App;
-use shared::app::Needs;
+use shared::app::RequiredSecrets;
 use shared::clock::Clock;
 use shared::config::Config;
 use shared::event::Deadline;
@@ -178,7 +178,7 @@ impl Bench {
         let counter = Counter::default();
         let config = Config::local(endpoint.clone(), endpoint, format!("usage-{workspaces}"));
         let interceptor = SharedInterceptor::new(counter.clone());
-        let app = App::start(config, Clock::system(), Needs::NONE, Some(interceptor))
+        let app = App::start(config, Clock::system(), RequiredSecrets::NONE, Some(interceptor))
             .await
             .unwrap();
         shared::store::table::create(app.store.client(), app.store.table())
@@ -260,7 +260,7 @@ impl Bench {
         }
     }
 
-    /// News of `news` of the workspaces, then one run over all shards.
+    /// DirtyMarker of `news` of the workspaces, then one run over all shards.
     async fn aggregate(&self, news: usize) {
         for chunk in self.workspaces[..news].chunks(1_000) {
             let messages: Vec<Value> = chunk.iter().map(|id| self.message(*id)).collect();

@@ -127,10 +127,10 @@ impl LoginCharges {
     }
 
     /// Charges both, once.
-    pub(crate) async fn settle(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
+    pub(crate) async fn apply(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
         tokio::try_join!(
-            self.email.settle(store, items, now),
-            self.address.settle(store, items, now)
+            self.email.apply(store, items, now),
+            self.address.apply(store, items, now)
         )?;
         Ok(())
     }

@@ -21,7 +21,7 @@ use shared::secret::Secret;
 use shared::store::account::EmailRecord;
 use shared::store::invitation::{Accepting, InvitationContext, SIBLINGS_MAX};
 use shared::store::limit::{Charge, Limit};
-use shared::store::{Items, Key, settle};
+use shared::store::{Items, Key, retry_on_conflict};
 use shared::{App, Error};
 use tokio::sync::OnceCell;
 
@@ -44,7 +44,7 @@ pub(crate) async fn preview_invitation(
 ) -> Result<Json<PreviewOut>, Error> {
     let body: LinkIn = payload.parse()?;
     let door = Door::new(&body.invite_id, body.token, Rule::PREVIEW, &gateway);
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         let items = app.store.get(door.keys()).await?;
         let context = door.enter(&app, &items, now).await?;
@@ -68,7 +68,7 @@ pub(crate) async fn decline_invitation(
 ) -> Result<Json<MessageOut>, Error> {
     let body: LinkIn = payload.parse()?;
     let door = Door::new(&body.invite_id, body.token, Rule::DECLINE, &gateway);
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         let items = app.store.get(door.keys()).await?;
         let context = door.enter(&app, &items, now).await?;
@@ -112,7 +112,9 @@ pub(crate) async fn accept_invitation(
         login: OnceLock::new(),
         hash: OnceCell::new(),
     };
-    settle(|| Box::pin(acceptance.decide(caller.as_ref()))).await.map(Json)
+    retry_on_conflict(|| Box::pin(acceptance.decide(caller.as_ref())))
+        .await
+        .map(Json)
 }
 
 /// The page that an invitation's link opens.
@@ -165,7 +167,7 @@ impl Door {
     /// Reads what there is to know of the invitation, charging the limit beside it.
     async fn enter(&self, app: &App, items: &Items, now: Time) -> Result<InvitationContext, Error> {
         self.charge.check(items, now)?;
-        let charged = self.charge.settle(&app.store, items, now);
+        let charged = self.charge.apply(&app.store, items, now);
         if let Some(invitation) = self.invitation(items)? {
             let (context, ()) = tokio::try_join!(app.store.invitation_context(invitation), charged)?;
             Ok(context)
@@ -251,7 +253,7 @@ impl Acceptance {
             return Ok(None);
         };
         login.check(limits, now)?;
-        login.settle(&self.app.store, limits, now).await?;
+        login.apply(&self.app.store, limits, now).await?;
         Ok(Some(password))
     }
 
@@ -326,7 +328,7 @@ impl Acceptance {
     /// Clears away invitations to the e-mail beyond those that ended with the accepted one. They are dead already, so
     /// that a failure only leaves rows behind.
     async fn end_siblings(&self, user: &User, now: Time) {
-        if let Err(error) = settle(|| self.app.store.invitation_siblings_end(&user.email, now)).await {
+        if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(&user.email, now)).await {
             tracing::warn!(%error, "dead invitations were left in their lists");
         }
     }

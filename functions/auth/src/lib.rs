@@ -24,8 +24,8 @@ use shared::models::user::{PasswordHash, Refresh, Session, User};
 use shared::models::workspace::{Workspace, slug_of};
 use shared::store::account::EmailRecord;
 use shared::store::limit::{Charge, Limit};
-use shared::store::workspace::{draft, founder};
-use shared::store::{Key, settle};
+use shared::store::workspace::{owner_membership, workspace_draft};
+use shared::store::{Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use tokio::sync::OnceCell;
 use utoipa_axum::router::OpenApiRouter;
@@ -128,19 +128,19 @@ async fn register(
     let name = Name::of_workspace(body.company.as_ref(), &body.name);
     let (email, slug) = (Key::email(&body.email), Key::slug(&slug_of(&name)));
     let hash = OnceCell::new();
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         let items = app
             .store
             .get(vec![charge.limit.key(), email.clone(), slug.clone()])
             .await?;
-        charge.settle(&app.store, &items, now).await?;
+        charge.apply(&app.store, &items, now).await?;
         check_strength(&body.password)?;
         if items.contains(&email) {
             return Err(Error::EmailTaken);
         }
         let hash = hash.get_or_try_init(|| app.passwords.hash(&body.password)).await?;
-        let workspace = draft(name.clone(), items.contains(&slug), now);
+        let workspace = workspace_draft(name.clone(), items.contains(&slug), now);
         let user = new_user(&body, hash, &workspace, now);
         app.store.account_register(&user, &workspace).await?;
         Ok((StatusCode::CREATED, Json(UserOut::new(&user, Some(&workspace)))))
@@ -158,7 +158,7 @@ fn new_user(body: &RegisterIn, hash: &PasswordHash, workspace: &Workspace, now: 
         email_verified: false,
         epoch: 0,
         sessions: std::collections::BTreeMap::new(),
-        membership: Some(founder(workspace, 0)),
+        membership: Some(owner_membership(workspace, 0)),
         created_at: now,
         updated_at: now,
     }
@@ -182,12 +182,12 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
         .await?;
     charges.check(&items, app.now())?;
     let record: Option<EmailRecord> = email.map_or(Ok(None), |email| items.peek(&email))?;
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         // Both end before either counts: a charge that is let go of half-way would be made again.
         let (account, settled) = tokio::join!(
             Account::of(&app, record.as_ref()),
-            charges.settle(&app.store, &items, now)
+            charges.apply(&app.store, &items, now)
         );
         settled?;
         let account = account?;
@@ -216,7 +216,7 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
         .open(body.refresh_token.expose())
         .ok_or(Error::TokenInvalid)?;
     let id = token.session_id;
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         let account = Account::read(&app, token.user_id, token.workspace_id).await?;
         let account = account.ok_or(Error::TokenRevoked)?;
@@ -250,7 +250,7 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
     responses((status = 200, description = "They have ended", body = MessageOut))
 )]
 async fn logout(State(app): State<App>, caller: Caller) -> Result<Json<MessageOut>, Error> {
-    settle(async || {
+    retry_on_conflict(async || {
         let (identity, _) = app.identify(&caller, &[]).await?;
         app.store.account_logout(identity.user(), app.now()).await
     })

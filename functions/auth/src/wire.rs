@@ -4,7 +4,7 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::Error;
 use shared::clock::Time;
-use shared::http::body::Faults;
+use shared::http::body::FieldErrors;
 use shared::http::wire::{UserOut, WorkspaceOut};
 use shared::models::email::{EmailAddress, InvalidEmail};
 use shared::models::invitation::Status;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 /// A new account.
 #[derive(Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct RegisterIn {
     /// Its e-mail address.
     #[deserr(try_from(String) = parse_email -> Invalid)]
@@ -41,7 +41,7 @@ pub(crate) struct RegisterIn {
 
 /// A login.
 #[derive(Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct LoginIn {
     /// The account's e-mail address.
     #[schema(format = Email)]
@@ -54,7 +54,7 @@ pub(crate) struct LoginIn {
 
 /// A refresh token.
 #[derive(Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct RefreshIn {
     /// The refresh token of the last answer.
     #[deserr(from(String) = Secret::new)]
@@ -64,7 +64,7 @@ pub(crate) struct RefreshIn {
 
 /// An invitation's link.
 #[derive(Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct LinkIn {
     /// `invite_id` of the link.
     pub(crate) invite_id: String,
@@ -76,7 +76,7 @@ pub(crate) struct LinkIn {
 
 /// An invitation's link, and who accepts.
 #[derive(Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct AcceptIn {
     /// `invite_id` of the link.
     pub(crate) invite_id: String,

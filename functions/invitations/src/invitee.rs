@@ -10,7 +10,7 @@ use shared::store::account::EmailRecord;
 use shared::store::invitation::Guard;
 use shared::store::{Items, Key};
 
-use crate::wire::InvitationIn;
+use crate::wire::InvitationCreateIn;
 
 /// Somebody who may be invited, as read.
 pub(crate) struct Invitee {
@@ -22,7 +22,7 @@ pub(crate) struct Invitee {
 
 impl Invitee {
     /// Whom `body` invites, or why that is refused.
-    pub(crate) fn of(access: &Access, body: &InvitationIn, items: &Items) -> Result<Self, Error> {
+    pub(crate) fn of(access: &Access, body: &InvitationCreateIn, items: &Items) -> Result<Self, Error> {
         let (email, role) = (body.email()?, body.role()?);
         let workspace = access.workspace();
         let record: Option<EmailRecord> = items.peek(&Key::email(&email))?;

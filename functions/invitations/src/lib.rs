@@ -1,8 +1,8 @@
 //! Invitations to the caller's workspace: create, list, cancel, resend, extend.
 
+mod draft;
 mod invitee;
-mod issue;
-mod issued;
+mod replay;
 mod resend;
 mod wire;
 
@@ -17,23 +17,23 @@ use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
 use shared::models::idempotency::IdempotencyKey;
-use shared::models::invitation::{Invited, Pending, Status, extend};
+use shared::models::invitation::{InvitationState, Pending, Status, extend};
 use shared::models::limit::Rule;
 use shared::models::role::Action;
 use shared::store::cursor::{self, List, Position};
-use shared::store::idempotency::Once;
-use shared::store::invitation::{keys, take};
+use shared::store::idempotency::IdempotentRequest;
+use shared::store::invitation::{invitation_keys, invitation_take};
 use shared::store::limit::Limit;
-use shared::store::{Items, Key, settle};
+use shared::store::{Items, Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use draft::{InvitationDraft, Recipient, recipient_budget};
 use invitee::Invitee;
-use issue::{Addressee, Issue, recipient_budget};
-use issued::Issued;
+use replay::CreateOutcome;
 use wire::{
-    ExpiryIn, InvitationCancelledOut, InvitationIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
+    ExpiryIn, InvitationCancelledOut, InvitationCreateIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
 };
 
 /// Expired invitations that one call to create clears away at most, to make room.
@@ -124,7 +124,7 @@ pub fn router(app: App) -> Router {
     tag = "invitations",
     security(("bearer" = [])),
     params(Keyed),
-    request_body = InvitationIn,
+    request_body = InvitationCreateIn,
     responses((status = 201, description = "The invitation", body = InvitationIssuedOut))
 )]
 async fn create_invitation(
@@ -134,12 +134,12 @@ async fn create_invitation(
     Keyed(key): Keyed,
     payload: Payload,
 ) -> Result<(StatusCode, Json<InvitationIssuedOut>), Error> {
-    let body = payload.parse::<InvitationIn>();
+    let body = payload.parse::<InvitationCreateIn>();
     let email = body.as_ref().ok().and_then(|body| body.email().ok());
     let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
     let budget = email.as_ref().map(recipient_budget);
     let once = once(&caller, "create-invitation", &key, &payload.fingerprint());
-    let issued = settle(async || {
+    let issued = retry_on_conflict(async || {
         let now = app.now();
         let (access, items) = app
             .authorize_with(&caller, Action::ManageInvitations, |tenant| {
@@ -158,7 +158,7 @@ async fn create_invitation(
         if body.role().is_ok_and(|role| !access.membership().role.may_invite(role)) {
             return Err(Error::Forbidden);
         }
-        if let Some(before) = Issued::before(&once, &items, &access, now)? {
+        if let Some(before) = CreateOutcome::before(&once, &items, &access, now)? {
             return Ok(before);
         }
         let fit = limit
@@ -168,34 +168,39 @@ async fn create_invitation(
             Ok(fit) => fit,
             // Read on both sides of somebody's deed.
             Err(Error::Stale) => return Err(Error::Stale),
-            Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
+            Err(_) if app.store.idempotency_completed(&once, now).await? => return Err(Error::Stale),
             Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
             }
         };
-        let to = Addressee {
+        let to = Recipient {
             invite_epoch: invitee.epoch(),
-            turn: recipient_budget(&invitee.email).turn(&items, now),
+            turn: recipient_budget(&invitee.email).budget_state(&items, now),
             email: invitee.email,
             role: invitee.role,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
+        let issue = InvitationDraft::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(invitee.replaced, &once);
         app.store
             .invitation_create(&access, new, invitee.record.as_ref())
             .await?;
-        Ok(Issued::now(access, issue))
+        Ok(CreateOutcome::now(access, issue))
     })
     .await?;
     Ok((StatusCode::CREATED, Json(issued.answer(&app, &once).await?)))
 }
 
 /// The request, which is done once when it came with a key.
-fn once(caller: &Caller, route: &str, key: &Result<Option<IdempotencyKey>, Error>, content: &[u8]) -> Once {
+fn once(
+    caller: &Caller,
+    route: &str,
+    key: &Result<Option<IdempotencyKey>, Error>,
+    content: &[u8],
+) -> IdempotentRequest {
     let key = key.as_ref().ok().and_then(Option::as_ref);
-    Once::new(caller.user_id(), route, key, content)
+    IdempotentRequest::new(caller.user_id(), route, key, content)
 }
 
 /// Ends expired invitations of a workspace that has no room for another; whether there were any.
@@ -278,7 +283,7 @@ async fn cancel_invitation(
     Id(id): Id,
 ) -> Result<Json<InvitationCancelledOut>, Error> {
     let id = id.parse().ok();
-    settle(async || {
+    retry_on_conflict(async || {
         let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let invited = target(&access, &mut items, id)?;
         invited.open()?;
@@ -309,7 +314,7 @@ async fn extend_invitation(
     payload: Payload,
 ) -> Result<Json<InvitationOut>, Error> {
     let id = id.parse().ok();
-    settle(async || {
+    retry_on_conflict(async || {
         let now = app.now();
         let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let ExpiryIn { expires_at } = payload.parse()?;
@@ -339,16 +344,16 @@ async fn authorize(
     beside: &[Key],
 ) -> Result<(Access, Items), Error> {
     app.authorize_with(caller, Action::ManageInvitations, |tenant| {
-        let invitation = id.map(|id| keys(tenant, id)).unwrap_or_default();
+        let invitation = id.map(|id| invitation_keys(tenant, id)).unwrap_or_default();
         invitation.into_iter().chain(beside.iter().cloned()).collect()
     })
     .await
 }
 
 /// The workspace's invitation `id`, which the caller's role reaches.
-fn target(access: &Access, items: &mut Items, id: Option<InvitationId>) -> Result<Invited, Error> {
+fn target(access: &Access, items: &mut Items, id: Option<InvitationId>) -> Result<InvitationState, Error> {
     let id = id.ok_or(Error::InvitationNotFound)?;
-    let invited = take(items, access.tenant(), id)?.ok_or(Error::InvitationNotFound)?;
+    let invited = invitation_take(items, access.tenant(), id)?.ok_or(Error::InvitationNotFound)?;
     if access.membership().role.may_invite(invited.invitation.role) {
         Ok(invited)
     } else {

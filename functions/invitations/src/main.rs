@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve(shared::app::Needs::INVITATION, invitations::router).await
+    shared::lambda::serve(shared::app::RequiredSecrets::INVITATION, invitations::router).await
 }

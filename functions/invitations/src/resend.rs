@@ -11,11 +11,11 @@ use shared::http::path::Id;
 use shared::ids::InvitationId;
 use shared::models::limit::Rule;
 use shared::store::limit::Limit;
-use shared::store::{Key, settle};
+use shared::store::{Key, retry_on_conflict};
 use shared::{App, Error};
 
-use crate::issue::{Addressee, Issue, recipient_budget};
-use crate::issued::Issued;
+use crate::draft::{InvitationDraft, Recipient, recipient_budget};
+use crate::replay::CreateOutcome;
 use crate::wire::InvitationIssuedOut;
 use crate::{authorize, charged_refusal, once, target};
 
@@ -40,13 +40,13 @@ pub(crate) async fn resend_invitation(
     let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
     // Whose budget it is is known once the invitation was read.
     let budget = OnceLock::new();
-    let issued = settle(async || {
+    let issued = retry_on_conflict(async || {
         let now = app.now();
         let limits = [&limit].into_iter().chain(budget.get()).map(Limit::key);
         let beside: Vec<Key> = limits.chain(once.key()).collect();
         let (access, mut items) = authorize(&app, &caller, id, &beside).await?;
         key.as_ref().map_err(Clone::clone)?;
-        if let Some(before) = Issued::before(&once, &items, &access, now)? {
+        if let Some(before) = CreateOutcome::before(&once, &items, &access, now)? {
             return Ok(before);
         }
         let invited = match target(&access, &mut items, id) {
@@ -55,12 +55,12 @@ pub(crate) async fn resend_invitation(
         };
         let fit = limit
             .slot(&items, now)
-            .and_then(|maker| Ok((maker, invited.live(now)?.recipient_turn)));
+            .and_then(|maker| Ok((maker, invited.live(now)?.recipient_budget)));
         let (maker, last) = match fit {
             Ok(fit) => fit,
             // Read on both sides of somebody's deed.
             Err(Error::Stale) => return Err(Error::Stale),
-            Err(_) if app.store.done_meanwhile(&once, now).await? => return Err(Error::Stale),
+            Err(_) if app.store.idempotency_completed(&once, now).await? => return Err(Error::Stale),
             Err(refusal) => {
                 app.store.limit_charge(&limit, &items, now).await?;
                 return Err(refusal);
@@ -68,19 +68,19 @@ pub(crate) async fn resend_invitation(
         };
         // A first guess saves reading the budget; the transaction knows whether it holds.
         let (turn, is_guess) = if let Some(budget) = budget.get() {
-            (budget.turn(&items, now), false)
+            (budget.budget_state(&items, now), false)
         } else {
             let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
-            (budget.turn_after(last, now), true)
+            (budget.budget_state_after(last, now), true)
         };
         let old = invited.invitation;
-        let to = Addressee {
+        let to = Recipient {
             email: old.email,
             role: old.role,
             invite_epoch: old.invite_epoch,
             turn,
         };
-        let issue = Issue::new(&app, &gateway, &access, to, maker, now)?;
+        let issue = InvitationDraft::new(&app, &gateway, &access, to, maker, now)?;
         let new = issue.new_invitation(Some(old.id), &once);
         match app.store.invitation_resend(&access, new).await {
             // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
@@ -88,7 +88,7 @@ pub(crate) async fn resend_invitation(
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }
-            other => other.map(|()| Issued::now(access, issue)),
+            other => other.map(|()| CreateOutcome::now(access, issue)),
         }
     })
     .await?;

@@ -4,8 +4,8 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::Error;
 use shared::clock::{InvalidTime, Time};
-use shared::error::Fault;
-use shared::http::body::Faults;
+use shared::error::FieldError;
+use shared::http::body::FieldErrors;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
 use shared::models::delivery::Delivery;
@@ -25,8 +25,8 @@ const OFFSET_MAX: usize = 1_000_000;
 
 /// Who is to be invited.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Faults)]
-pub(crate) struct InvitationIn {
+#[deserr(error = FieldErrors)]
+pub(crate) struct InvitationCreateIn {
     /// Their e-mail address.
     #[schema(format = Email)]
     pub(crate) email: String,
@@ -36,7 +36,7 @@ pub(crate) struct InvitationIn {
     pub(crate) role: Option<String>,
 }
 
-impl InvitationIn {
+impl InvitationCreateIn {
     /// The role, if it is one.
     pub(crate) fn role(&self) -> Result<Role, Error> {
         let role = self.role.as_deref().map_or(Ok(Role::Member), str::parse);
@@ -51,7 +51,7 @@ impl InvitationIn {
 
 /// Until when an invitation is to be valid.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct ExpiryIn {
     /// A time in the future, at most 90 days ahead.
     #[deserr(try_from(String) = parse_time -> Invalid)]
@@ -95,10 +95,10 @@ impl PageIn {
             (limit, offset, cursor) => {
                 let limit = limit
                     .is_none()
-                    .then(|| Fault::query("limit", "must be a whole number from 1 to 100"));
+                    .then(|| FieldError::query("limit", "must be a whole number from 1 to 100"));
                 let offset = offset
                     .is_none()
-                    .then(|| Fault::query("offset", "must be a whole number from 0 to 1,000,000"));
+                    .then(|| FieldError::query("offset", "must be a whole number from 0 to 1,000,000"));
                 let cursor = cursor.is_none().then(bad_cursor);
                 Err(Error::Validation(
                     limit.into_iter().chain(offset).chain(cursor).collect(),
@@ -117,8 +117,8 @@ impl PageIn {
     }
 }
 
-fn bad_cursor() -> Fault {
-    Fault::query("cursor", "must be the next_cursor of an earlier answer")
+fn bad_cursor() -> FieldError {
+    FieldError::query("cursor", "must be the next_cursor of an earlier answer")
 }
 
 /// An invitation.

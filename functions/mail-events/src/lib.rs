@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shared::event::Deadline;
 use shared::ids::InvitationId;
-use shared::models::delivery::{DeliveryStatus, News};
-use shared::store::settle;
+use shared::models::delivery::{DeliveryEvent, DeliveryStatus};
+use shared::store::retry_on_conflict;
 use shared::{App, Error};
 
 /// An event of SES, as `EventBridge` brings it.
@@ -56,13 +56,13 @@ struct Bounce {
 
 impl Detail {
     /// What it tells, and of which mail.
-    fn news(&self) -> Option<(&Mail, News)> {
+    fn event(&self) -> Option<(&Mail, DeliveryEvent)> {
         match self {
-            Self::Send { mail } => Some((mail, News::Sent)),
-            Self::Reject { mail } => Some((mail, News::Rejected)),
-            Self::Delivery { mail } => Some((mail, News::Delivered)),
-            Self::Bounce { mail, bounce } => Some((mail, bounce.news())),
-            Self::Complaint { mail } => Some((mail, News::Complained)),
+            Self::Send { mail } => Some((mail, DeliveryEvent::Sent)),
+            Self::Reject { mail } => Some((mail, DeliveryEvent::Rejected)),
+            Self::Delivery { mail } => Some((mail, DeliveryEvent::Delivered)),
+            Self::Bounce { mail, bounce } => Some((mail, bounce.event())),
+            Self::Complaint { mail } => Some((mail, DeliveryEvent::Complained)),
             Self::Other => None,
         }
     }
@@ -76,11 +76,11 @@ impl Mail {
 }
 
 impl Bounce {
-    fn news(&self) -> News {
+    fn event(&self) -> DeliveryEvent {
         match (self.bounce_type.as_str(), self.bounce_sub_type.as_str()) {
-            ("Permanent", "Suppressed" | "OnAccountSuppressionList") => News::Suppressed,
-            ("Permanent", _) => News::Bounced,
-            _ => News::BouncedForNow,
+            ("Permanent", "Suppressed" | "OnAccountSuppressionList") => DeliveryEvent::Suppressed,
+            ("Permanent", _) => DeliveryEvent::Bounced,
+            _ => DeliveryEvent::BouncedForNow,
         }
     }
 }
@@ -96,29 +96,29 @@ pub struct Report {
 
 /// Takes a call.
 pub async fn handle(app: App, event: Event, _deadline: Deadline) -> Result<Report, Error> {
-    let about = event.detail.news();
-    let about = about.and_then(|(mail, news)| Some((mail.invitation()?, news)));
-    let Some((id, news)) = about else {
+    let about = event.detail.event();
+    let about = about.and_then(|(mail, event)| Some((mail.invitation()?, event)));
+    let Some((id, event)) = about else {
         tracing::info!("an event tells nothing of an invitation's mail");
         return Ok(Report::default());
     };
     Ok(Report {
         invitation: Some(id),
-        delivery: record(&app, id, news).await?,
+        delivery: record(&app, id, event).await?,
     })
 }
 
-/// Records `news` of an invitation's mail, unless it is old or the invitation ended.
-async fn record(app: &App, id: InvitationId, news: News) -> Result<Option<DeliveryStatus>, Error> {
+/// Records `event` of an invitation's mail, unless it is old or the invitation ended.
+async fn record(app: &App, id: InvitationId, event: DeliveryEvent) -> Result<Option<DeliveryStatus>, Error> {
     let invitation = app.store.invitation(id).await?;
     let Some(invitation) = invitation.filter(|invitation| invitation.end.is_none()) else {
-        tracing::info!(invitation = %id, ?news, "an event tells of an invitation that ended");
+        tracing::info!(invitation = %id, ?event, "an event tells of an invitation that ended");
         return Ok(None);
     };
-    settle(async || {
+    retry_on_conflict(async || {
         let read = app.store.invitation_delivery(invitation.workspace_id, id).await?;
-        let Some((read, next)) = read.and_then(|read| read.after(news, app.now()).map(|next| (read, next))) else {
-            tracing::info!(invitation = %id, ?news, "an event tells nothing new");
+        let Some((read, next)) = read.and_then(|read| read.after(event, app.now()).map(|next| (read, next))) else {
+            tracing::info!(invitation = %id, ?event, "an event tells nothing new");
             return Ok(None);
         };
         app.store

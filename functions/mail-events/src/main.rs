@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve_events(shared::app::Needs::NONE, mail_events::handle).await
+    shared::lambda::serve_events(shared::app::RequiredSecrets::NONE, mail_events::handle).await
 }

@@ -49,7 +49,7 @@ pub async fn handle(app: App, _event: Map<String, Value>, deadline: Deadline) ->
             }
         }
         from = page.next;
-        if from.is_none() || deadline.left() < outbox::SEND_MAX {
+        if from.is_none() || deadline.remaining() < outbox::SEND_MAX {
             break;
         }
     }
@@ -58,13 +58,13 @@ pub async fn handle(app: App, _event: Map<String, Value>, deadline: Deadline) ->
 
 /// Sends one mail, when there is time left to see it through. One that fails stays due and keeps no other waiting.
 async fn attempt(app: &App, due: Due, deadline: Deadline) -> Option<DeliveryStatus> {
-    if deadline.left() < outbox::SEND_MAX {
+    if deadline.remaining() < outbox::SEND_MAX {
         return None;
     }
     let fate = if let Some((workspace, id)) = due.key.as_pending() {
-        outbox::invitation_retry(app, workspace, id, &due.place).await
+        outbox::invitation_mail_retry(app, workspace, id, &due.index_key).await
     } else if due.key.is_notice() {
-        notices::send(app, due.key.clone(), &due.place).await
+        notices::send(app, due.key.clone(), &due.index_key).await
     } else {
         tracing::warn!(key = ?due.key, "a mail is due of an item that has none");
         return None;

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve_events(shared::app::Needs::INVITATION, mail_retry::handle).await
+    shared::lambda::serve_events(shared::app::RequiredSecrets::INVITATION, mail_retry::handle).await
 }

@@ -12,7 +12,7 @@ use shared::ids::UserId;
 use shared::models::role::{Action, MembershipRefusal, Role, RoleChange, change_role, remove_member};
 use shared::store::cursor::{self, List};
 use shared::store::member::{Target, position};
-use shared::store::{Key, settle};
+use shared::store::{Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -123,7 +123,7 @@ async fn change_member_role(
     payload: Payload,
 ) -> Result<Json<MemberChangedOut>, Error> {
     let now = app.now();
-    settle(async || {
+    retry_on_conflict(async || {
         let (access, target) = authorize_on(&app, &caller, &user_id).await?;
         let RoleIn { role } = payload.parse()?;
         let target = target.ok_or(Error::MemberNotFound)?;
@@ -157,7 +157,7 @@ async fn remove_workspace_member(
     Id(user_id): Id,
 ) -> Result<Json<MemberChangedOut>, Error> {
     let now = app.now();
-    settle(async || {
+    retry_on_conflict(async || {
         let (access, target) = authorize_on(&app, &caller, &user_id).await?;
         let target = target.ok_or(Error::MemberNotFound)?;
         let (actor, role) = (access.membership().role, target.membership.role);

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve(shared::app::Needs::NONE, members::router).await
+    shared::lambda::serve(shared::app::RequiredSecrets::NONE, members::router).await
 }

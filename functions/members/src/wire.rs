@@ -4,8 +4,8 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::Error;
 use shared::clock::Time;
-use shared::error::Fault;
-use shared::http::body::Faults;
+use shared::error::FieldError;
+use shared::http::body::FieldErrors;
 use shared::http::query::Params;
 use shared::ids::UserId;
 use shared::models::email::EmailAddress;
@@ -84,7 +84,7 @@ impl PageIn {
             (limit, cursor) => {
                 let limit = limit
                     .is_none()
-                    .then(|| Fault::query("limit", "must be a whole number from 1 to 500"));
+                    .then(|| FieldError::query("limit", "must be a whole number from 1 to 500"));
                 let cursor = cursor.is_none().then(bad_cursor);
                 Err(Error::Validation(limit.into_iter().chain(cursor).collect()))
             }
@@ -109,13 +109,13 @@ impl PageIn {
     }
 }
 
-fn bad_cursor() -> Fault {
-    Fault::query("cursor", "must be the next_cursor of an earlier answer")
+fn bad_cursor() -> FieldError {
+    FieldError::query("cursor", "must be the next_cursor of an earlier answer")
 }
 
 /// The role that a member is to have.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Faults)]
+#[deserr(error = FieldErrors)]
 pub(crate) struct RoleIn {
     /// `owner`, `manager`, `field_worker` or `member`.
     #[schema(value_type = Role)]

@@ -11,7 +11,7 @@ use shared::models::role::Action;
 use shared::models::user::{Membership, Session};
 use shared::models::workspace::Workspace;
 use shared::store::limit::Limit;
-use shared::store::settle;
+use shared::store::retry_on_conflict;
 use shared::store::workspace::SESSIONS_COUNTED_MAX;
 use shared::{App, Code, Error};
 use utoipa::ToSchema;
@@ -45,7 +45,7 @@ pub fn router(app: App) -> Router {
 )]
 async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<Json<RevokeAllOut>, Error> {
     let now = app.now();
-    settle(async || {
+    retry_on_conflict(async || {
         let (access, items, sessions) = app
             .authorize_beside(
                 &caller,

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve(shared::app::Needs::NONE, sessions::router).await
+    shared::lambda::serve(shared::app::RequiredSecrets::NONE, sessions::router).await
 }

@@ -1,6 +1,6 @@
 //! Rolls the hours of usage up into days and months, where there are news.
 //!
-//! News lie in shards; a call takes all of them, or those that its event names, so that a schedule can spread a run over
+//! DirtyMarker lie in shards; a call takes all of them, or those that its event names, so that a schedule can spread a run over
 //! several calls. What a call has no time for stays news, and the next one goes on there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use shared::event::Deadline;
 use shared::ids::WorkspaceId;
 use shared::models::usage::Usage;
 use shared::store::keys::SHARDS;
-use shared::store::usage::{Month, News};
+use shared::store::usage::{DirtyMarker, Month};
 use shared::{App, Error, notices};
 
 /// Shards at once.
@@ -75,7 +75,7 @@ impl TryFrom<Bounds> for Shards {
 
 /// What a call did.
 #[derive(Debug, Serialize)]
-pub struct Rolled {
+pub struct RollUpReport {
     /// Workspaces whose usage was rolled up.
     workspaces: usize,
     /// Shards that have news left for the next call.
@@ -83,7 +83,7 @@ pub struct Rolled {
 }
 
 /// Rolls up the shards of a call.
-pub async fn handle(app: App, event: Scheduled, deadline: Deadline) -> Result<Rolled, Error> {
+pub async fn handle(app: App, event: Scheduled, deadline: Deadline) -> Result<RollUpReport, Error> {
     let run = Run {
         started_at: app.now(),
         app,
@@ -96,7 +96,7 @@ pub async fn handle(app: App, event: Scheduled, deadline: Deadline) -> Result<Ro
         .buffer_unordered(SHARDS_AT_ONCE)
         .collect()
         .await;
-    let mut rolled = Rolled {
+    let mut rolled = RollUpReport {
         workspaces: run.workspaces.into_inner(),
         shards_left: Vec::new(),
     };
@@ -126,7 +126,7 @@ impl Run {
     async fn shard(&self, shard: u8) -> Result<bool, Error> {
         let (mut start, mut whole, mut fault) = (None, true, None);
         loop {
-            let (news, next) = self.app.store.usage_news(shard, start).await?;
+            let (news, next) = self.app.store.usage_dirty_markers(shard, start).await?;
             let ended: Vec<Result<bool, Error>> = futures::stream::iter(news)
                 .map(|news| self.workspace_in_time(news))
                 .buffer_unordered(WORKSPACES_AT_ONCE)
@@ -147,13 +147,13 @@ impl Run {
             return Err(error);
         }
         if whole {
-            self.app.store.usage_run_done(shard, self.started_at).await?;
+            self.app.store.usage_run_complete(shard, self.started_at).await?;
         }
         Ok(whole)
     }
 
-    async fn workspace_in_time(&self, news: News) -> Result<bool, Error> {
-        if self.deadline.left() < RESERVE {
+    async fn workspace_in_time(&self, news: DirtyMarker) -> Result<bool, Error> {
+        if self.deadline.remaining() < RESERVE {
             return Ok(false);
         }
         let workspace = news.workspace;
@@ -164,11 +164,16 @@ impl Run {
     }
 
     /// Rolls up a workspace, again from fresh news for as long as another run is faster.
-    async fn workspace(&self, mut news: News) -> Result<(), Error> {
+    async fn workspace(&self, mut news: DirtyMarker) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
             let months = self.months(&news).await?;
             let due = notices::due(&self.app, news.workspace, &months, self.app.now()).await?;
-            match self.app.store.usage_roll(&news, &months, &notices::writes(&due)).await {
+            match self
+                .app
+                .store
+                .usage_roll_up(&news, &months, &notices::writes(&due))
+                .await
+            {
                 Ok(()) => {
                     notices::send_all(&self.app, due).await;
                     return Ok(());
@@ -176,7 +181,7 @@ impl Run {
                 Err(Error::Stale) => {}
                 Err(error) => return Err(error),
             }
-            match self.app.store.usage_news_of(news.workspace).await? {
+            match self.app.store.usage_dirty_marker(news.workspace).await? {
                 Some(newer) => news = newer,
                 // The other run has done it.
                 None => return Ok(()),
@@ -186,7 +191,7 @@ impl Run {
     }
 
     /// The months that the news touch: each read first, then its days of the news summed from their hours.
-    async fn months(&self, news: &News) -> Result<Vec<Month>, Error> {
+    async fn months(&self, news: &DirtyMarker) -> Result<Vec<Month>, Error> {
         let mut touched: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for day in &news.days {
             touched

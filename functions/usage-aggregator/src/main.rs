@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> shared::lambda::Ended {
-    shared::lambda::serve_events(shared::app::Needs::NONE, usage_aggregator::handle).await
+    shared::lambda::serve_events(shared::app::RequiredSecrets::NONE, usage_aggregator::handle).await
 }

@@ -45,7 +45,7 @@ pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<Sqs
 /// Adds a group's records; answers the messages to be delivered again.
 async fn add(app: App, group: Vec<Taken>, deadline: Deadline) -> Vec<MessageId> {
     let messages = || group.iter().flat_map(|taken| taken.messages.clone()).collect();
-    if deadline.left() < RESERVE {
+    if deadline.remaining() < RESERVE {
         tracing::warn!(
             records = group.len(),
             "no time is left for usage records; they are delivered again"

@@ -35,21 +35,21 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/usage",
     tag = "usage",
     security(("bearer" = [])),
-    responses((status = 200, description = "Usage as last aggregated", body = UsageResponse))
+    responses((status = 200, description = "Usage as last aggregated", body = UsageOut))
 )]
-async fn get_usage(State(app): State<App>, caller: Caller) -> Result<Json<UsageResponse>, Error> {
+async fn get_usage(State(app): State<App>, caller: Caller) -> Result<Json<UsageOut>, Error> {
     let now = app.now();
     let (access, mut items) = app
-        .authorize_with(&caller, Action::Read, |tenant| usage::keys(tenant, now))
+        .authorize_with(&caller, Action::Read, |tenant| usage::usage_keys(tenant, now))
         .await?;
-    let used = usage::take(&mut items, access.tenant(), now)?;
+    let used = usage::usage_take(&mut items, access.tenant(), now)?;
     let (today, this_month) = periods(now).ok_or_else(|| Error::Internal(format!("no calendar covers {now}")))?;
-    Ok(Json(UsageResponse {
-        day: PeriodUsage::new(used.day, today),
+    Ok(Json(UsageOut {
+        day: PeriodUsageOut::new(used.day, today),
         tier: access.workspace().tier,
         tier_limit: access.workspace().tier.limit(),
         as_of: as_of(used.as_of, access.workspace()),
-        month: PeriodUsage::new(used.month, this_month),
+        month: PeriodUsageOut::new(used.month, this_month),
     }))
 }
 
@@ -60,10 +60,10 @@ fn as_of(run: Option<Time>, workspace: &Workspace) -> Time {
 
 /// The usage of the current day and month, as last aggregated.
 #[derive(Debug, Serialize, ToSchema)]
-struct UsageResponse {
+struct UsageOut {
     /// The current UTC day.
     #[serde(flatten)]
-    day: PeriodUsage,
+    day: PeriodUsageOut,
     /// The plan.
     tier: Tier,
     /// Units a month that the plan includes; null is unlimited.
@@ -73,12 +73,12 @@ struct UsageResponse {
     #[schema(value_type = String, format = DateTime)]
     as_of: Time,
     /// The current UTC month.
-    month: PeriodUsage,
+    month: PeriodUsageOut,
 }
 
 /// The usage of a period.
 #[derive(Debug, Serialize, ToSchema)]
-struct PeriodUsage {
+struct PeriodUsageOut {
     /// Location events, one unit each.
     #[schema(value_type = u64)]
     location_events: u128,
@@ -96,7 +96,7 @@ struct PeriodUsage {
     period_end: Time,
 }
 
-impl PeriodUsage {
+impl PeriodUsageOut {
     fn new(usage: Usage, period: Period) -> Self {
         Self {
             location_events: usage.location_events,

@@ -14,16 +14,16 @@ use shared::http::precondition::IfMatch;
 use shared::http::wire::WorkspaceOut;
 use shared::ids::random_bytes;
 use shared::models::role::Action;
-use shared::models::workspace::{ChangeId, Founding, Workspace, WorkspaceUpdate, slug_of};
-use shared::store::idempotency::Once;
+use shared::models::workspace::{ChangeId, CreatedWorkspace, Workspace, WorkspaceUpdate, slug_of};
+use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::CLEARED_MAX;
-use shared::store::workspace::draft;
-use shared::store::{Key, settle};
+use shared::store::workspace::workspace_draft;
+use shared::store::{Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use wire::{WorkspaceDeleted, WorkspaceNew, WorkspacePatch, WorkspacePut};
+use wire::{WorkspaceCreateIn, WorkspaceDeletedOut, WorkspacePatchIn, WorkspacePutIn};
 
 /// The codes particular to each operation.
 pub const ERRORS: &[(&str, &str, &[Code])] = &[
@@ -120,7 +120,7 @@ async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Tagged,
     tag = "workspaces",
     security(("bearer" = [])),
     params(IfMatch),
-    request_body = WorkspacePut,
+    request_body = WorkspacePutIn,
     responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn put_workspace(
@@ -139,7 +139,7 @@ async fn put_workspace(
     tag = "workspaces",
     security(("bearer" = [])),
     params(IfMatch),
-    request_body = WorkspacePatch,
+    request_body = WorkspacePatchIn,
     responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn patch_workspace(
@@ -159,7 +159,7 @@ async fn update(
 ) -> Result<Tagged, Error> {
     let now = app.now();
     let change = ChangeId::new(random_bytes());
-    settle(async || {
+    retry_on_conflict(async || {
         let access = app.authorize(caller, Action::UpdateWorkspace).await?;
         let update = parse()?;
         let workspace = access.workspace();
@@ -184,7 +184,7 @@ async fn update(
     tag = "workspaces",
     security(("bearer" = [])),
     params(Keyed),
-    request_body = WorkspaceNew,
+    request_body = WorkspaceCreateIn,
     responses((status = 201, description = "The new workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn create_workspace(
@@ -194,20 +194,20 @@ async fn create_workspace(
     payload: Payload,
 ) -> Result<(StatusCode, Tagged), Error> {
     let now = app.now();
-    let new = payload.parse::<WorkspaceNew>();
+    let new = payload.parse::<WorkspaceCreateIn>();
     let slug_key = new.as_ref().ok().map(|new| Key::slug(&slug_of(&new.name)));
     let named = key.as_ref().ok().and_then(Option::as_ref);
-    let once = Once::new(caller.user_id(), "create-workspace", named, &payload.fingerprint());
+    let once = IdempotentRequest::new(caller.user_id(), "create-workspace", named, &payload.fingerprint());
     let beside: Vec<Key> = slug_key.iter().cloned().chain(once.key()).collect();
-    let workspace = settle(async || {
+    let workspace = retry_on_conflict(async || {
         let (identity, items) = app.identify(&caller, &beside).await?;
         key.as_ref().map_err(Clone::clone)?;
         let new = new.as_ref().map_err(Clone::clone)?;
-        if let Some(before) = once.done::<Founding>(&items, None, now)? {
-            return Ok(before.made.workspace());
+        if let Some(before) = once.done::<CreatedWorkspace>(&items, None, now)? {
+            return Ok(before.result.workspace());
         }
         if identity.workspace().is_some() {
-            let is_own_doing = app.store.done_meanwhile(&once, now).await?;
+            let is_own_doing = app.store.idempotency_completed(&once, now).await?;
             return Err(if is_own_doing {
                 Error::Stale
             } else {
@@ -215,9 +215,9 @@ async fn create_workspace(
             });
         }
         let slug_taken = slug_key.iter().any(|key| items.contains(key));
-        let workspace = draft(new.name.clone(), slug_taken, now);
+        let workspace = workspace_draft(new.name.clone(), slug_taken, now);
         app.store
-            .workspace_found(identity.user(), &workspace, &once, now)
+            .workspace_create(identity.user(), &workspace, &once, now)
             .await?;
         Ok(workspace)
     })
@@ -232,15 +232,15 @@ async fn create_workspace(
     tag = "workspaces",
     security(("bearer" = [])),
     params(IfMatch),
-    responses((status = 200, description = "It is gone", body = WorkspaceDeleted))
+    responses((status = 200, description = "It is gone", body = WorkspaceDeletedOut))
 )]
 async fn delete_workspace(
     State(app): State<App>,
     caller: Caller,
     if_match: IfMatch,
-) -> Result<Json<WorkspaceDeleted>, Error> {
+) -> Result<Json<WorkspaceDeletedOut>, Error> {
     let now = app.now();
-    settle(async || {
+    retry_on_conflict(async || {
         let access = app.authorize(&caller, Action::DeleteWorkspace).await?;
         let workspace = access.workspace();
         if workspace.member_count > 1 {
@@ -257,7 +257,7 @@ async fn delete_workspace(
             return Err(Error::Stale);
         }
         app.store.workspace_delete(&access, &pending, now).await?;
-        Ok(Json(WorkspaceDeleted::NEW))
+        Ok(Json(WorkspaceDeletedOut::NEW))
     })
     .await
 }

@@ -3,7 +3,7 @@
 use deserr::Deserr;
 use serde::Serialize;
 use shared::Error;
-use shared::http::body::{Faults, Payload};
+use shared::http::body::{FieldErrors, Payload};
 use shared::models::email::EmailAddress;
 use shared::models::text::{self, Invalid, Name};
 use shared::models::workspace::{Change, UnitSystem, WorkspaceUpdate};
@@ -13,8 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 /// A workspace to be made.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Faults)]
-pub(crate) struct WorkspaceNew {
+#[deserr(error = FieldErrors)]
+pub(crate) struct WorkspaceCreateIn {
     /// Its name: trimmed, 1–255 characters.
     #[deserr(try_from(&String) = Name::parse -> Invalid)]
     pub(crate) name: Name,
@@ -22,8 +22,8 @@ pub(crate) struct WorkspaceNew {
 
 /// What changes of a workspace: an absent field keeps its value, null clears it.
 #[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Faults)]
-pub(crate) struct WorkspacePatch {
+#[deserr(error = FieldErrors)]
+pub(crate) struct WorkspacePatchIn {
     /// Its name: trimmed, 1–255 characters. It cannot be cleared.
     #[deserr(default, try_from(&String) = self::renamed -> Invalid)]
     #[schema(value_type = Name, required = false)]
@@ -66,42 +66,42 @@ pub(crate) struct WorkspacePatch {
     map_home: Change<String>,
 }
 
-/// A change that names the workspace. Its other fields are those of [`WorkspacePatch`], read from the same body.
+/// A change that names the workspace. Its other fields are those of [`WorkspacePatchIn`], read from the same body.
 #[derive(Debug, Deserr)]
-#[deserr(error = Faults)]
-pub(crate) struct WorkspacePut {
+#[deserr(error = FieldErrors)]
+pub(crate) struct WorkspacePutIn {
     #[deserr(try_from(&String) = Name::parse -> Invalid)]
     name: Name,
 }
 
-impl PartialSchema for WorkspacePut {
+impl PartialSchema for WorkspacePutIn {
     fn schema() -> RefOr<Schema> {
         let named = ObjectBuilder::new().required("name").build();
-        Schema::from(AllOfBuilder::new().item(WorkspacePatch::schema()).item(named)).into()
+        Schema::from(AllOfBuilder::new().item(WorkspacePatchIn::schema()).item(named)).into()
     }
 }
 
-impl ToSchema for WorkspacePut {
+impl ToSchema for WorkspacePutIn {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        WorkspacePatch::schemas(schemas);
+        WorkspacePatchIn::schemas(schemas);
     }
 }
 
 /// The workspace is gone.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WorkspaceDeleted {
+pub(crate) struct WorkspaceDeletedOut {
     /// A sentence for people.
     message: &'static str,
 }
 
-impl WorkspaceDeleted {
+impl WorkspaceDeletedOut {
     pub(crate) const NEW: Self = Self {
         message: "The workspace has been deleted.",
     };
 }
 
-impl From<WorkspacePatch> for WorkspaceUpdate {
-    fn from(patch: WorkspacePatch) -> Self {
+impl From<WorkspacePatchIn> for WorkspaceUpdate {
+    fn from(patch: WorkspacePatchIn) -> Self {
         Self {
             name: patch.name,
             logo_url: patch.logo_url,
@@ -119,12 +119,12 @@ impl From<WorkspacePatch> for WorkspaceUpdate {
 
 /// The update that a PATCH asks for.
 pub(crate) fn parse_patch(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
-    payload.parse::<WorkspacePatch>().map(WorkspaceUpdate::from)
+    payload.parse::<WorkspacePatchIn>().map(WorkspaceUpdate::from)
 }
 
 /// The update that a PUT asks for: a PATCH whose name is there. Every fault is told, and once.
 pub(crate) fn parse_put(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
-    match (payload.parse::<WorkspacePut>(), parse_patch(payload)) {
+    match (payload.parse::<WorkspacePutIn>(), parse_patch(payload)) {
         (Ok(put), Ok(update)) => Ok(WorkspaceUpdate {
             name: Some(put.name),
             ..update

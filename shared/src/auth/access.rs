@@ -205,7 +205,7 @@ impl App {
     ) -> Result<(Identity, Items, T), Error> {
         // A batch read is no snapshot: when the user's item names a workspace that is gone, the two were read on both
         // sides of its deletion, and are read once more.
-        crate::store::settle(async || {
+        crate::store::retry_on_conflict(async || {
             let user_key = Key::user(caller.0.sub);
             let all = |tenant: Option<Tenant>| {
                 let mut wanted = keys(tenant);

@@ -20,7 +20,7 @@ const TYPE: &str = "at+jwt";
 /// What an access token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Issuer.
+    /// TokenIssuer.
     pub iss: String,
     /// Audience.
     pub aud: String,
@@ -30,7 +30,7 @@ pub struct Claims {
     pub exp: i64,
     /// Not valid before, seconds since the epoch.
     pub nbf: i64,
-    /// Issued at, seconds since the epoch.
+    /// CreateOutcome at, seconds since the epoch.
     pub iat: i64,
     /// The token's own id.
     pub jti: String,
@@ -46,7 +46,7 @@ pub struct Claims {
 
 /// Who issues tokens, and for whom.
 #[derive(Clone, Debug)]
-pub struct Parties {
+pub struct TokenParties {
     /// `iss`.
     pub issuer: String,
     /// `aud`.
@@ -55,7 +55,7 @@ pub struct Parties {
 
 /// Mints an access token for `user` in `session`.
 pub fn issue(
-    parties: &Parties,
+    parties: &TokenParties,
     key: &SigningKey,
     user: &User,
     workspace: Option<&Workspace>,
@@ -103,7 +103,7 @@ pub fn key_id(token: &str) -> Option<String> {
 }
 
 /// Verifies a token's signature, parties and times.
-pub fn verify(parties: &Parties, token: &str, key: &DecodingKey, now: Time) -> Result<Claims, Error> {
+pub fn verify(parties: &TokenParties, token: &str, key: &DecodingKey, now: Time) -> Result<Claims, Error> {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[&parties.issuer]);
     validation.set_audience(&[&parties.audience]);

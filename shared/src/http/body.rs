@@ -11,7 +11,7 @@ use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Val
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::BODY_BYTES_MAX;
-use crate::error::{Error, Fault};
+use crate::error::{Error, FieldError};
 use crate::models::text::Invalid;
 
 /// Reads the body, which may have at most 64 KiB, before anything else looks at the request.
@@ -33,13 +33,13 @@ pub struct Payload(Bytes);
 
 impl Payload {
     /// The body as `T`, or [`Error::Validation`] with every fault of it.
-    pub fn parse<T: Deserr<Faults>>(&self) -> Result<T, Error> {
+    pub fn parse<T: Deserr<FieldErrors>>(&self) -> Result<T, Error> {
         if self.0.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::Validation(vec![whole("missing", "Field required")]));
         }
         let value: serde_json::Value = serde_json::from_slice(&self.0)
             .map_err(|error| Error::Validation(vec![whole("json_invalid", &format!("JSON decode error: {error}"))]))?;
-        deserr::deserialize(value).map_err(|Faults(faults)| Error::Validation(faults))
+        deserr::deserialize(value).map_err(|FieldErrors(faults)| Error::Validation(faults))
     }
 
     /// What tells this body from others: bodies that are the same JSON, however they are written, have one.
@@ -62,8 +62,8 @@ impl<S: Sync> FromRequest<S> for Payload {
     }
 }
 
-fn whole(kind: &'static str, msg: &str) -> Fault {
-    Fault {
+fn whole(kind: &'static str, msg: &str) -> FieldError {
+    FieldError {
         kind: kind.into(),
         loc: vec!["body".into()],
         msg: msg.to_owned(),
@@ -72,7 +72,7 @@ fn whole(kind: &'static str, msg: &str) -> Fault {
 
 /// The faults of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct FieldErrors(pub Vec<FieldError>);
 
 fn loc(location: ValuePointerRef<'_>) -> Vec<std::borrow::Cow<'static, str>> {
     let mut path = match location {
@@ -84,7 +84,7 @@ fn loc(location: ValuePointerRef<'_>) -> Vec<std::borrow::Cow<'static, str>> {
     path.0
 }
 
-impl DeserializeError for Faults {
+impl DeserializeError for FieldErrors {
     fn error<V: IntoValue>(
         so_far: Option<Self>,
         error: ErrorKind<'_, V>,
@@ -107,7 +107,7 @@ impl DeserializeError for Faults {
             ErrorKind::Unexpected { msg } => ("value_error", msg),
         };
         let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
-        faults.push(Fault {
+        faults.push(FieldError {
             kind: kind.into(),
             loc,
             msg,
@@ -129,7 +129,7 @@ fn expected(accepted: &[ValueKind]) -> (&'static str, String) {
     (kind, format!("Input should be a valid {noun}"))
 }
 
-impl MergeWithError<Self> for Faults {
+impl MergeWithError<Self> for FieldErrors {
     fn merge(so_far: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
         faults.extend(other.0);
@@ -137,10 +137,10 @@ impl MergeWithError<Self> for Faults {
     }
 }
 
-impl MergeWithError<Invalid> for Faults {
+impl MergeWithError<Invalid> for FieldErrors {
     fn merge(so_far: Option<Self>, other: Invalid, location: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
-        faults.push(Fault {
+        faults.push(FieldError {
             kind: "value_error".into(),
             loc: loc(location),
             msg: other.0.to_owned(),
@@ -155,7 +155,7 @@ mod tests {
     use crate::models::text::Name;
 
     #[derive(Debug, Deserr)]
-    #[deserr(error = Faults)]
+    #[deserr(error = FieldErrors)]
     #[expect(dead_code, reason = "parsing them is what is tested")]
     struct Example {
         #[deserr(try_from(String) = parse_name -> Invalid)]

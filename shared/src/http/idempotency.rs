@@ -9,7 +9,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use crate::error::{Error, Fault};
+use crate::error::{Error, FieldError};
 use crate::models::idempotency::{IdempotencyKey, InvalidKey};
 
 /// The header's name.
@@ -54,5 +54,5 @@ impl IntoParams for Keyed {
 }
 
 fn invalid(msg: &str) -> Error {
-    Error::Validation(vec![Fault::header(IDEMPOTENCY_KEY, "value_error", msg)])
+    Error::Validation(vec![FieldError::header(IDEMPOTENCY_KEY, "value_error", msg)])
 }

@@ -60,7 +60,7 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Answers before Lambda ends the call, whatever a handler waits for: the gateway's own answer would say nothing.
 async fn in_time(request: Request, next: Next) -> Response {
-    let answered = Deadline::current().with_grace(GRACE).bound(next.run(request)).await;
+    let answered = Deadline::current().with_grace(GRACE).timeout(next.run(request)).await;
     answered.unwrap_or_else(|| Error::Unavailable("the handler took too long".to_owned()).into_response())
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::idempotency::IDEMPOTENCY_KEY;
-use crate::error::{Code, Error, Fault};
+use crate::error::{Code, Error, FieldError};
 
 /// Seconds after which a client may try again when the service was unavailable.
 const UNAVAILABLE_RETRY_S: u64 = 2;
@@ -38,7 +38,7 @@ pub enum Detail {
     /// A sentence for people.
     Text(String),
     /// The faults of the body, the query or a header, all of them.
-    Faults(Vec<Fault>),
+    FieldErrors(Vec<FieldError>),
 }
 
 /// Writes `error` into the answer that carries its status and headers.
@@ -49,11 +49,11 @@ pub(super) fn write(error: &Error, carrier: Response, request_id: &str) -> Respo
         title: answer.status.canonical_reason().unwrap_or("Error").to_owned(),
         status: answer.status.as_u16(),
         detail: match error {
-            Error::Validation(faults) => Detail::Faults(faults.clone()),
+            Error::Validation(faults) => Detail::FieldErrors(faults.clone()),
             // Every 422 has a list there: the SDK takes it apart before it looks at the code.
             Error::IdempotencyKeyReused => {
-                let fault = Fault::header(IDEMPOTENCY_KEY, "idempotency_key_reused", answer.detail);
-                Detail::Faults(vec![fault])
+                let fault = FieldError::header(IDEMPOTENCY_KEY, "idempotency_key_reused", answer.detail);
+                Detail::FieldErrors(vec![fault])
             }
             _ => Detail::Text(answer.detail.to_owned()),
         },

@@ -76,7 +76,7 @@ impl DeliveryStatus {
 
 /// What the mail service tells of a mail. It tells it late, twice, and in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum DeliveryEvent {
     /// It took the mail.
     Sent,
     /// It found the mail unfit after taking it.
@@ -93,7 +93,7 @@ pub enum News {
     Complained,
 }
 
-impl News {
+impl DeliveryEvent {
     fn says(self) -> (DeliveryStatus, Option<&'static str>) {
         match self {
             Self::Sent => (DeliveryStatus::Sent, None),
@@ -142,10 +142,10 @@ impl Delivery {
         }
     }
 
-    /// What `news` makes of it; none when that is nothing new. It only moves forward.
+    /// What `event` makes of it; none when that is nothing new. It only moves forward.
     #[must_use]
-    pub fn after(&self, news: News, now: Time) -> Option<Self> {
-        let (status, reason) = news.says();
+    pub fn after(&self, event: DeliveryEvent, now: Time) -> Option<Self> {
+        let (status, reason) = event.says();
         let tells_why = status == self.status && reason.is_some() && reason != self.reason.as_deref();
         (status.step() > self.status.step() || tells_why).then(|| Self {
             status,
@@ -171,14 +171,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [News; 7] = [
-        News::Sent,
-        News::Rejected,
-        News::Delivered,
-        News::Bounced,
-        News::Suppressed,
-        News::BouncedForNow,
-        News::Complained,
+    const ALL: [DeliveryEvent; 7] = [
+        DeliveryEvent::Sent,
+        DeliveryEvent::Rejected,
+        DeliveryEvent::Delivered,
+        DeliveryEvent::Bounced,
+        DeliveryEvent::Suppressed,
+        DeliveryEvent::BouncedForNow,
+        DeliveryEvent::Complained,
     ];
 
     fn at(millis: i64) -> Time {
@@ -187,14 +187,14 @@ mod tests {
 
     #[test]
     fn a_bounce_before_the_sent_mark_stays() {
-        let bounced = Delivery::queued(at(0)).after(News::Bounced, at(1)).unwrap();
+        let bounced = Delivery::queued(at(0)).after(DeliveryEvent::Bounced, at(1)).unwrap();
         assert_eq!(bounced.status, DeliveryStatus::Bounced);
         for late in [
-            News::Sent,
-            News::BouncedForNow,
-            News::Delivered,
-            News::Rejected,
-            News::Bounced,
+            DeliveryEvent::Sent,
+            DeliveryEvent::BouncedForNow,
+            DeliveryEvent::Delivered,
+            DeliveryEvent::Rejected,
+            DeliveryEvent::Bounced,
         ] {
             assert_eq!(bounced.after(late, at(2)), None, "{late:?}");
         }
@@ -202,13 +202,13 @@ mod tests {
 
     #[test]
     fn a_passing_bounce_stays_sent_and_tells_why() {
-        let sent = Delivery::queued(at(0)).after(News::Sent, at(1)).unwrap();
-        let told = sent.after(News::BouncedForNow, at(2)).unwrap();
+        let sent = Delivery::queued(at(0)).after(DeliveryEvent::Sent, at(1)).unwrap();
+        let told = sent.after(DeliveryEvent::BouncedForNow, at(2)).unwrap();
         assert_eq!(told.status, DeliveryStatus::Sent);
         assert!(told.reason.is_some());
-        assert_eq!(told.after(News::Sent, at(3)), None);
-        assert_eq!(told.after(News::BouncedForNow, at(3)), None);
-        assert_eq!(told.after(News::Delivered, at(3)).unwrap().reason, None);
+        assert_eq!(told.after(DeliveryEvent::Sent, at(3)), None);
+        assert_eq!(told.after(DeliveryEvent::BouncedForNow, at(3)), None);
+        assert_eq!(told.after(DeliveryEvent::Delivered, at(3)).unwrap().reason, None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::delivery::Delivery;
 use super::email::EmailAddress;
-use super::limit::Turn;
+use super::limit::BudgetState;
 use super::role::Role;
 use crate::clock::Time;
 use crate::error::Error;
@@ -100,7 +100,7 @@ pub struct Pending {
     pub link_page: Url,
     /// What its recipient's budget had for its mail. Only a guess begins here, so that any will do where there is none.
     #[serde(default)]
-    pub recipient_turn: Turn,
+    pub recipient_budget: BudgetState,
 }
 
 impl Pending {
@@ -117,14 +117,14 @@ impl Pending {
 
 /// An invitation with its pending part, as read together.
 #[derive(Clone, Debug)]
-pub struct Invited {
+pub struct InvitationState {
     /// What never changes.
     pub invitation: Invitation,
     /// The pending part; none once it ended.
     pub pending: Option<Pending>,
 }
 
-impl Invited {
+impl InvitationState {
     /// Whether it stands open: the pending part, or why there is none. An expired one counts as open.
     pub fn open(&self) -> Result<&Pending, Error> {
         match (&self.invitation.end, &self.pending) {
@@ -202,11 +202,11 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn invited(end: Option<Status>, pending: bool) -> Invited {
+    fn invited(end: Option<Status>, pending: bool) -> InvitationState {
         let email = EmailAddress::parse("ann@example.com").unwrap();
         let id = InvitationId::from_bytes([1; 16]);
         let user = UserId::from_bytes([2; 16]);
-        Invited {
+        InvitationState {
             invitation: Invitation {
                 id,
                 workspace_id: WorkspaceId::from_bytes([3; 16]),
@@ -234,7 +234,7 @@ mod tests {
                 expires_at: at(1000),
                 delivery: Delivery::queued(at(0)),
                 link_page: Url::parse("https://example.com/invite").unwrap(),
-                recipient_turn: Turn::Slot { index: 0 },
+                recipient_budget: BudgetState::Slot { index: 0 },
             }),
         }
     }

@@ -23,7 +23,7 @@ pub struct Rule {
     pub window: Duration,
 }
 
-impl Default for Turn {
+impl Default for BudgetState {
     fn default() -> Self {
         Self::Slot { index: 0 }
     }
@@ -51,7 +51,7 @@ impl Rule {
     /// Resending invitations, a user.
     pub const INVITATION_RESEND: Self = Self::per_hour("invitation-resend", 10);
     /// Mails of invitations to an e-mail, from all workspaces: nobody's mailbox is flooded. A budget, which refuses
-    /// nobody: one person may create and resend more within an hour. See [`Turn`].
+    /// nobody: one person may create and resend more within an hour. See [`BudgetState`].
     pub const INVITATION_RECIPIENT: Self = Self {
         name: "invitation-recipient",
         limit: 5,
@@ -86,7 +86,7 @@ pub struct FreeSlot {
 /// turn without reading the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Turn {
+pub enum BudgetState {
     /// A slot.
     Slot {
         /// Which slot of the ring.
@@ -135,13 +135,13 @@ impl Rule {
 
     /// What the budget has for one call more.
     #[must_use]
-    pub fn turn(&self, stamps: &Stamps, now: Time) -> Turn {
+    pub fn budget_state(&self, stamps: &Stamps, now: Time) -> BudgetState {
         if let Ok(free) = self.next_slot(stamps, now) {
-            return Turn::Slot { index: free.index };
+            return BudgetState::Slot { index: free.index };
         }
         let oldest = stamps.iter().min_by_key(|(_, stamp)| **stamp);
         let (next, stamp) = oldest.map_or((0, now), |(index, stamp)| (*index, *stamp));
-        Turn::Spent {
+        BudgetState::Spent {
             next,
             free_at: stamp.plus(self.window),
         }
@@ -150,13 +150,13 @@ impl Rule {
     /// The turn after `turn`, the budget unread. A slot is likely free, and the write that takes it knows; a budget that is
     /// spent is so for sure.
     #[must_use]
-    pub fn turn_after(&self, turn: Turn, now: Time) -> Turn {
+    pub fn budget_state_after(&self, turn: BudgetState, now: Time) -> BudgetState {
         match turn {
-            Turn::Slot { index } => Turn::Slot {
+            BudgetState::Slot { index } => BudgetState::Slot {
                 index: self.behind(index),
             },
-            Turn::Spent { free_at, .. } if now < free_at => turn,
-            Turn::Spent { next, .. } => Turn::Slot { index: next },
+            BudgetState::Spent { free_at, .. } if now < free_at => turn,
+            BudgetState::Spent { next, .. } => BudgetState::Slot { index: next },
         }
     }
 
@@ -224,13 +224,16 @@ mod tests {
             .map(|index| (index, start.plus(Duration::from_secs((index as u64 + 7) % 10))))
             .collect();
         let at = |after_s| start.plus(Duration::from_secs(after_s));
-        let spent = RULE.turn(&stamps, at(60));
+        let spent = RULE.budget_state(&stamps, at(60));
         let free_at = at(3600);
-        assert_eq!(spent, Turn::Spent { next: 3, free_at });
-        assert_eq!(RULE.turn_after(spent, at(3599)), spent);
-        assert_eq!(RULE.turn_after(spent, at(3600)), Turn::Slot { index: 3 });
-        assert_eq!(RULE.turn(&stamps, at(3600)), Turn::Slot { index: 3 });
-        assert_eq!(RULE.turn_after(Turn::Slot { index: 9 }, at(0)), Turn::Slot { index: 0 });
+        assert_eq!(spent, BudgetState::Spent { next: 3, free_at });
+        assert_eq!(RULE.budget_state_after(spent, at(3599)), spent);
+        assert_eq!(RULE.budget_state_after(spent, at(3600)), BudgetState::Slot { index: 3 });
+        assert_eq!(RULE.budget_state(&stamps, at(3600)), BudgetState::Slot { index: 3 });
+        assert_eq!(
+            RULE.budget_state_after(BudgetState::Slot { index: 9 }, at(0)),
+            BudgetState::Slot { index: 0 }
+        );
     }
 
     proptest! {

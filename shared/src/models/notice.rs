@@ -13,7 +13,7 @@ use crate::ids::{UserId, WorkspaceId};
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a turn of telling owners goes on; who is left is told in the next one. The step in which it ends (a mail, that it
 /// was told, that all were told) takes 2.5 s and twice a step of a call at most, so that a turn is over long before its claim.
-pub const TURN: Duration = Duration::from_secs(10);
+pub const SEND_BATCH_MAX: Duration = Duration::from_secs(10);
 /// After which a notice is given up.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,7 +32,7 @@ pub struct Notice {
     pub created_at: Time,
     /// The owners who were told.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub told: BTreeSet<UserId>,
+    pub notified: BTreeSet<UserId>,
 }
 
 impl Notice {
@@ -45,7 +45,7 @@ impl Notice {
             tier,
             percent,
             created_at: now,
-            told: BTreeSet::new(),
+            notified: BTreeSet::new(),
         }
     }
 

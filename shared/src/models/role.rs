@@ -1,4 +1,4 @@
-//! Roles and the one table of who may do what. `tests/tests/all/role_matrix.txt` is its copy in text.
+//! Roles and the one table of who may do what. `tests/routes/role_matrix.txt` is its copy in text.
 
 use std::str::FromStr;
 

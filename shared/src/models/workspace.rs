@@ -152,7 +152,7 @@ impl ChangeId {
 
 /// What a new workspace is made of; everything else of it is as in every new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Founding {
+pub struct CreatedWorkspace {
     /// Its id.
     pub id: WorkspaceId,
     /// Its name.
@@ -163,7 +163,7 @@ pub struct Founding {
     pub created_at: Time,
 }
 
-impl From<&Workspace> for Founding {
+impl From<&Workspace> for CreatedWorkspace {
     fn from(workspace: &Workspace) -> Self {
         Self {
             id: workspace.id,
@@ -174,7 +174,7 @@ impl From<&Workspace> for Founding {
     }
 }
 
-impl Founding {
+impl CreatedWorkspace {
     /// The workspace as it was when it was new, without the key of its cursors.
     #[must_use]
     pub fn workspace(self) -> Workspace {
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_founding_makes_the_new_workspace_but_for_its_key() {
         let new = workspace();
-        let again = Founding::from(&new).workspace();
+        let again = CreatedWorkspace::from(&new).workspace();
         assert_eq!(again.entity_tag(), new.entity_tag());
         assert_eq!(
             again,

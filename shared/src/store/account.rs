@@ -22,7 +22,7 @@ pub struct EmailRecord {
 }
 
 /// Puts a new account and its e-mail's record.
-pub(super) fn account_create(user: &User, invite_epoch: u64) -> [Write; 2] {
+pub(super) fn account_create_writes(user: &User, invite_epoch: u64) -> [Write; 2] {
     let record = EmailRecord {
         user_id: user.id,
         workspace_id: user.membership.as_ref().map(|membership| membership.workspace_id),
@@ -52,14 +52,14 @@ pub(super) fn seat(user: &User, membership: &Membership, now: Time) -> Write {
 }
 
 /// Moves the e-mail's record with a seat that is taken.
-pub(super) fn email_seat(user: &User, workspace: WorkspaceId) -> Write {
+pub(super) fn email_membership_set(user: &User, workspace: WorkspaceId) -> Write {
     Write::update(Key::email(&user.email), "SET #workspace_id = :workspace")
         .when("attribute_not_exists(#workspace_id)")
         .bind(":workspace", workspace)
 }
 
 /// Moves the e-mail's record with a seat that is left.
-pub(super) fn email_unseat(email: &EmailAddress, workspace: WorkspaceId) -> Write {
+pub(super) fn email_membership_clear(email: &EmailAddress, workspace: WorkspaceId) -> Write {
     Write::update(Key::email(email), "REMOVE #workspace_id")
         .when("#workspace_id = :workspace")
         .bind(":workspace", workspace)

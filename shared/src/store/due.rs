@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::keys::{DUE, due_until};
-use super::{InTime, Item, Key, Store, key_of, table};
+use super::{Item, Key, Store, WithinDeadline, key_of, table};
 use crate::clock::Time;
 use crate::error::Error;
 
@@ -17,7 +17,7 @@ pub struct Due {
     /// The item whose mail is due.
     pub key: Key,
     /// Its place in the list: another one on the item itself means that somebody took it since.
-    pub place: String,
+    pub index_key: String,
 }
 
 /// Some entries, the longest due first.
@@ -49,12 +49,12 @@ impl Store {
             .set_exclusive_start_key(from.map(|DuePosition(start)| start))
             .limit(PAGE_MAX)
             .send()
-            .in_time("Query")
+            .within_deadline("Query")
             .await?;
         let entry = |item: &Item| {
             Some(Due {
                 key: key_of(item)?,
-                place: item.get(table::INDEX_SK)?.as_s().ok()?.clone(),
+                index_key: item.get(table::INDEX_SK)?.as_s().ok()?.clone(),
             })
         };
         Ok(DuePage {

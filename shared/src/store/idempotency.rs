@@ -18,7 +18,7 @@ const CLOCKS_APART_S: u64 = 900;
 
 /// A request that is to be done once. Without a key it is like any other: nothing is read, nothing is remembered.
 #[derive(Clone, Debug)]
-pub struct Once(Option<Keyed>);
+pub struct IdempotentRequest(Option<Keyed>);
 
 #[derive(Clone, Debug)]
 struct Keyed {
@@ -28,9 +28,9 @@ struct Keyed {
 
 /// What an answer was made of, to make it again: no secret among it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Done<T> {
+pub struct StoredResult<T> {
     /// What was made.
-    pub made: T,
+    pub result: T,
     /// Whether `made` is as it was answered; until then its mail is on the way.
     pub is_final: bool,
 }
@@ -41,7 +41,7 @@ struct Record<T> {
     #[serde(flatten)]
     request: Request,
     #[serde(flatten)]
-    done: Done<T>,
+    done: StoredResult<T>,
 }
 
 /// Which request it was. This much every release reads, whatever another one remembers of an answer.
@@ -52,7 +52,7 @@ struct Request {
     expires_at: Time,
 }
 
-impl Once {
+impl IdempotentRequest {
     /// A request by `user` on `route`, of which `content` tells it from others.
     #[must_use]
     pub fn new(user: UserId, route: &str, key: Option<&IdempotencyKey>, content: &[u8]) -> Self {
@@ -68,7 +68,7 @@ impl Once {
         self.0.as_ref().map(|keyed| keyed.key.clone())
     }
 
-    /// What was made when it was done before, from items that were read with [`Once::key`].
+    /// What was made when it was done before, from items that were read with [`IdempotentRequest::key`].
     /// [`Error::IdempotencyKeyReused`] when the key stands for another request, or for one in another workspace than
     /// `tenant`; [`Error::AlreadyDone`] when another release remembered it in a way that this one cannot read: it must not be
     /// done again, and what it came to can be looked up.
@@ -77,7 +77,7 @@ impl Once {
         items: &Items,
         tenant: Option<Tenant>,
         now: Time,
-    ) -> Result<Option<Done<T>>, Error> {
+    ) -> Result<Option<StoredResult<T>>, Error> {
         let Some(keyed) = &self.0 else { return Ok(None) };
         let request: Option<Request> = items.peek(&keyed.key)?;
         let Some(request) = request.filter(|request| now < request.expires_at) else {
@@ -94,7 +94,7 @@ impl Once {
 
     /// The write that remembers it, for the transaction of its deed; it fails when the request was done meanwhile.
     #[must_use]
-    pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: Done<T>, now: Time) -> Option<Write> {
+    pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: StoredResult<T>, now: Time) -> Option<Write> {
         let keyed = self.0.as_ref()?;
         let expires_at = now.plus(KEPT);
         let request = Request {
@@ -114,7 +114,7 @@ impl Once {
 impl Store {
     /// Whether the request was done since its item was read. A batch is no snapshot: what refuses a request may be the
     /// effect of its own first try, read on the other side of it.
-    pub async fn done_meanwhile(&self, once: &Once, now: Time) -> Result<bool, Error> {
+    pub async fn idempotency_completed(&self, once: &IdempotentRequest, now: Time) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Remembered {
             expires_at: Time,
@@ -125,9 +125,9 @@ impl Store {
     }
 
     /// Completes what is remembered of an invitation with what the answer says of its mail.
-    pub async fn done_mailed(&self, once: &Once, delivery: &Delivery) -> Result<(), Error> {
+    pub async fn idempotency_set_delivery(&self, once: &IdempotentRequest, delivery: &Delivery) -> Result<(), Error> {
         let Some(key) = once.key() else { return Ok(()) };
-        let write = Write::update(key, "SET #made.#delivery = :delivery, #is_final = :yes")
+        let write = Write::update(key, "SET #result.#delivery = :delivery, #is_final = :yes")
             .bind(":delivery", delivery)
             .bind(":yes", true);
         self.update_one::<serde::de::IgnoredAny>(write).await?;
@@ -152,15 +152,18 @@ mod tests {
         Time::from_millis(0)
     }
 
-    fn once(content: &[u8]) -> Once {
+    fn once(content: &[u8]) -> IdempotentRequest {
         let key = IdempotencyKey::parse(b"key").unwrap();
-        Once::new(UserId::from_bytes([1; 16]), "route", Some(&key), content)
+        IdempotentRequest::new(UserId::from_bytes([1; 16]), "route", Some(&key), content)
     }
 
     /// What is read when `made` was remembered.
     fn items(made: impl Serialize) -> Items {
         let once = once(b"content");
-        let done = Done { made, is_final: true };
+        let done = StoredResult {
+            result: made,
+            is_final: true,
+        };
         let put = once.remember(None, done, now()).unwrap();
         Items(HashMap::from([(once.key().unwrap(), put.item().unwrap())]))
     }
@@ -172,10 +175,10 @@ mod tests {
         };
         let told = |items: &Items, content: &[u8]| once(content).done::<Made>(items, None, now());
         let found = told(&items(made()), b"content").unwrap().unwrap();
-        assert_eq!((found.made, found.is_final), (made(), true));
+        assert_eq!((found.result, found.is_final), (made(), true));
         // A later release adds a field: an earlier one reads on.
         let more = HashMap::from([("name", "Acme"), ("more", "x")]);
-        assert_eq!(told(&items(more), b"content").unwrap().unwrap().made, made());
+        assert_eq!(told(&items(more), b"content").unwrap().unwrap().result, made());
         // It renames one, or makes another thing of it: the request is known all the same, and what it was for.
         for other in [HashMap::from([("title", "Acme")]), HashMap::new()] {
             let items = items(other);
@@ -186,7 +189,7 @@ mod tests {
         }
         let mut items = items(made());
         let item = items.0.values_mut().next().unwrap();
-        item.insert("made".to_owned(), AttributeValue::S("Acme".to_owned()));
+        item.insert("result".to_owned(), AttributeValue::S("Acme".to_owned()));
         assert_eq!(told(&items, b"content").unwrap_err(), Error::AlreadyDone);
     }
 }

@@ -6,8 +6,8 @@ mod read;
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{EmailRecord, account_create, seat};
-use super::idempotency::{Done, Once};
+use super::account::{EmailRecord, account_create_writes, seat};
+use super::idempotency::{IdempotentRequest, StoredResult};
 use super::keys::due_in_index;
 use super::limit::Slot;
 use super::{Items, Key, Store, Write, Writes, table};
@@ -16,7 +16,7 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{InvitationId, SessionId, UserId, WorkspaceId};
 use crate::models::email::EmailAddress;
-use crate::models::invitation::{ENDED_KEPT, End, Invitation, Invited, PENDING_MAX, Pending, Status};
+use crate::models::invitation::{ENDED_KEPT, End, Invitation, InvitationState, PENDING_MAX, Pending, Status};
 use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::user::{Membership, Session, User};
@@ -43,17 +43,17 @@ pub const CLEARED_MAX: usize = 30;
 
 /// The items of an invitation of the caller's workspace, to be read beside others.
 #[must_use]
-pub fn keys(tenant: Tenant, id: InvitationId) -> Vec<Key> {
+pub fn invitation_keys(tenant: Tenant, id: InvitationId) -> Vec<Key> {
     vec![Key::invitation(id), Key::pending(tenant.workspace_id(), id)]
 }
 
 /// An invitation of the caller's own workspace, from items read with [`keys`]; none for another workspace's.
-pub fn take(items: &mut Items, tenant: Tenant, id: InvitationId) -> Result<Option<Invited>, Error> {
+pub fn invitation_take(items: &mut Items, tenant: Tenant, id: InvitationId) -> Result<Option<InvitationState>, Error> {
     let invitation: Option<Invitation> = items.take(&Key::invitation(id))?;
     let pending = items.take(&Key::pending(tenant.workspace_id(), id))?;
     Ok(invitation
         .filter(|invitation| invitation.workspace_id == tenant.workspace_id())
-        .map(|invitation| Invited { invitation, pending }))
+        .map(|invitation| InvitationState { invitation, pending }))
 }
 
 /// A new invitation and what it was decided on.
@@ -70,7 +70,7 @@ pub struct NewInvitation<'a> {
     /// Its mail, unless that is withheld.
     pub mail: Option<NewMail<'a>>,
     /// The request that makes it.
-    pub once: &'a Once,
+    pub once: &'a IdempotentRequest,
 }
 
 /// The mail of a new invitation.
@@ -206,7 +206,7 @@ impl Store {
         .bind(":epoch", workspace.epoch);
         let inviter_still_may =
             Write::check(Key::user(inviter.id), "#membership = :membership").bind(":membership", &inviter.membership);
-        let seated = accepting.writes(&membership, context.email.as_ref(), now);
+        let with_membership_condition = accepting.writes(&membership, context.email.as_ref(), now);
         let writes = Writes::new()
             .and(pending_end)
             .and(guard_end)
@@ -219,7 +219,7 @@ impl Store {
                 &Member::of(user, &membership),
             ))
             .witnessed()
-            .all(seated)
+            .all(with_membership_condition)
             .all(
                 context
                     .siblings
@@ -250,7 +250,7 @@ impl Accepting<'_> {
             let mut user = self.user.clone();
             user.membership = Some(membership.clone());
             user.sessions.insert(self.session_id, self.session.clone());
-            return account_create(&user, 1).to_vec();
+            return account_create_writes(&user, 1).to_vec();
         };
         let mut sessions = self.user.sessions.clone();
         sessions.retain(|id, _| !self.evicted.contains(id));
@@ -289,8 +289,8 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
             .with(table::INDEX_SK, due_in_index(mail.due_at, invitation.id)),
         None => pending_write,
     };
-    let done = Done {
-        made: pending,
+    let done = StoredResult {
+        result: pending,
         is_final: new.mail.is_none(),
     };
     let writes = Writes::new()

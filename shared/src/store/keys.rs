@@ -135,8 +135,8 @@ impl Key {
 
     /// That a workspace has usage which is not aggregated yet, in one of its splits.
     #[must_use]
-    pub fn usage_news(workspace: WorkspaceId, split: u8) -> Self {
-        Self::new(news_partition(shard_of(workspace)), format!("{workspace}#{split}"))
+    pub fn usage_dirty_marker(workspace: WorkspaceId, split: u8) -> Self {
+        Self::new(dirty_partition(shard_of(workspace)), format!("{workspace}#{split}"))
     }
 
     /// When a shard was last aggregated as a whole.
@@ -190,8 +190,8 @@ pub fn usage_partition(workspace: WorkspaceId) -> String {
 
 /// The partition of a shard's news.
 #[must_use]
-pub fn news_partition(shard: u8) -> String {
-    format!("NEWS#{shard:02}")
+pub fn dirty_partition(shard: u8) -> String {
+    format!("DIRTY#{shard:02}")
 }
 
 /// The prefix of notices' partitions and sort keys.

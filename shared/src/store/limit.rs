@@ -9,7 +9,7 @@ use super::write::UpdateError;
 use super::{Item, Items, Key, Store, Write};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::models::limit::{Rule, Stamps, Turn};
+use crate::models::limit::{BudgetState, Rule, Stamps};
 
 /// Seconds that an item outlives its last slot: a clock that is behind must not let it go early.
 const CLOCKS_APART_S: i64 = 900;
@@ -58,23 +58,23 @@ impl Limit {
 
     /// What it has for one call more, as a budget that refuses nobody: from items that were read with [`Limit::key`].
     #[must_use]
-    pub fn turn(&self, items: &Items, now: Time) -> Turn {
+    pub fn budget_state(&self, items: &Items, now: Time) -> BudgetState {
         let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
-        self.rule.turn(&stamps, now)
+        self.rule.budget_state(&stamps, now)
     }
 
     /// The turn after `turn`, unread.
     #[must_use]
-    pub fn turn_after(&self, turn: Turn, now: Time) -> Turn {
-        self.rule.turn_after(turn, now)
+    pub fn budget_state_after(&self, turn: BudgetState, now: Time) -> BudgetState {
+        self.rule.budget_state_after(turn, now)
     }
 
     /// The slot of a turn; none when the budget is spent.
     #[must_use]
-    pub fn slot_of(&self, turn: Turn, now: Time) -> Option<Slot> {
+    pub fn slot_of(&self, turn: BudgetState, now: Time) -> Option<Slot> {
         match turn {
-            Turn::Slot { index } => Some(self.taking(index, now)),
-            Turn::Spent { .. } => None,
+            BudgetState::Slot { index } => Some(self.taking(index, now)),
+            BudgetState::Spent { .. } => None,
         }
     }
 
@@ -140,7 +140,7 @@ impl Store {
             Err(Error::Stale) => {}
             settled => return settled,
         }
-        super::settle(async || {
+        super::retry_on_conflict(async || {
             let items = self.get(vec![limit.key()]).await?;
             self.slot_take(&limit.slot(&items, now)?).await
         })
@@ -175,7 +175,7 @@ impl Charge {
     }
 
     /// Charges, unless that was done.
-    pub async fn settle(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
+    pub async fn apply(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
         if self.charged.load(Ordering::SeqCst) {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::cursor::Position;
 use super::keys::{MEMBER, workspace_partition};
-use super::{InTime, Key, Store, Write, Writes, account, key_item, parse};
+use super::{Key, Store, WithinDeadline, Write, Writes, account, key_item, parse};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
@@ -92,7 +92,7 @@ impl Store {
                 .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
-                .in_time("Query")
+                .within_deadline("Query")
                 .await?;
             for item in page.items.unwrap_or_default() {
                 members.push(parse(item)?);
@@ -136,7 +136,11 @@ impl Store {
         };
         let owners = i64::from(role == Role::Owner) - i64::from(target.membership.role == Role::Owner);
         let writes = Writes::new()
-            .and(seated(user, &target.membership).bind(":role", role).bind(":now", now))
+            .and(
+                with_membership_condition(user, &target.membership)
+                    .bind(":role", role)
+                    .bind(":now", now),
+            )
             .and(
                 Write::update(
                     Key::member(workspace, target.membership.joined_at, target.user.id),
@@ -159,9 +163,9 @@ impl Store {
         ));
         let owners = -i64::from(target.membership.role == Role::Owner);
         let writes = Writes::new()
-            .and(seated(user, &target.membership).bind(":now", now))
+            .and(with_membership_condition(user, &target.membership).bind(":now", now))
             .witnessed()
-            .and(account::email_unseat(&target.user.email, workspace))
+            .and(account::email_membership_clear(&target.user.email, workspace))
             .and(Write::delete(Key::member(
                 workspace,
                 target.membership.joined_at,
@@ -184,7 +188,7 @@ fn count(access: &Access, expression: &str, owners: i64) -> Write {
 }
 
 /// The condition that a member still has the place that was read.
-fn seated(write: Write, membership: &Membership) -> Write {
+fn with_membership_condition(write: Write, membership: &Membership) -> Write {
     write
         .when("#membership.#workspace_id = :workspace AND #membership.#role = :read")
         .bind(":workspace", membership.workspace_id)
@@ -202,7 +206,7 @@ fn ending_tokens(write: Write) -> Write {
 fn caller_unchanged(access: &Access, target: &Target) -> Option<Write> {
     let caller = access.user();
     (caller.id != target.user.id).then(|| {
-        seated(
+        with_membership_condition(
             Write::check(Key::user(caller.id), "#epoch = :epoch"),
             access.membership(),
         )

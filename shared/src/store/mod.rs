@@ -3,6 +3,7 @@
 //! One file an entity holds that entity's accesses; `docs/table.md` lists them all.
 
 pub mod account;
+mod attempts;
 pub mod cursor;
 pub mod due;
 pub mod idempotency;
@@ -13,7 +14,6 @@ pub mod limit;
 pub mod member;
 pub mod notice;
 pub mod table;
-mod tries;
 pub mod usage;
 pub mod workspace;
 mod write;
@@ -28,10 +28,10 @@ use serde::de::DeserializeOwned;
 
 use crate::deadline::Deadline;
 use crate::error::Error;
-use tries::{InTime, TRIES_MAX, pause};
+use attempts::{ATTEMPTS_MAX, WithinDeadline, pause};
 
+pub(crate) use attempts::describe;
 pub use keys::Key;
-pub(crate) use tries::describe;
 pub use write::{Write, Writes};
 
 /// An item as the table holds it.
@@ -83,7 +83,7 @@ impl Store {
         let mut found = HashMap::with_capacity(keys.len());
         let mut wanted: Vec<Item> = keys.iter().map(key_item).collect();
         let deadline = Deadline::current();
-        for attempt in 0..TRIES_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             if wanted.is_empty() {
                 return Ok(Items(found));
             }
@@ -100,7 +100,7 @@ impl Store {
                 .batch_get_item()
                 .request_items(&self.table, request)
                 .send()
-                .in_time("BatchGetItem")
+                .within_deadline("BatchGetItem")
                 .await?;
             for item in answer
                 .responses
@@ -191,7 +191,9 @@ fn key_of(item: &Item) -> Option<Key> {
 /// Decides, and decides again from a fresh read for as long as the answer is [`Error::Stale`] and the request's deadline
 /// is not reached: somebody changed what was read before the write came. The rule gives the good message, the condition
 /// the truth.
-pub async fn settle<T, F: Future<Output = Result<T, Error>>>(mut decide: impl FnMut() -> F) -> Result<T, Error> {
+pub async fn retry_on_conflict<T, F: Future<Output = Result<T, Error>>>(
+    mut decide: impl FnMut() -> F,
+) -> Result<T, Error> {
     let deadline = Deadline::current();
     let mut attempt = 0;
     loop {

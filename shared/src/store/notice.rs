@@ -25,7 +25,7 @@ pub fn key(notice: &Notice) -> Key {
 
 /// Where the list of due mails shows a new notice: once whoever made it has had the time to send it.
 #[must_use]
-pub fn place(notice: &Notice) -> String {
+pub fn due_sort_key(notice: &Notice) -> String {
     keys::notice_due_in_index(notice.created_at.plus(LEASE), &key(notice))
 }
 
@@ -33,15 +33,15 @@ pub fn place(notice: &Notice) -> String {
 #[must_use]
 pub fn create(notice: &Notice) -> Write {
     let key = key(notice);
-    let place = place(notice);
+    let index_key = due_sort_key(notice);
     Write::create("notice", key, notice)
         .with(table::INDEX_PK, keys::DUE)
-        .with(table::INDEX_SK, place)
+        .with(table::INDEX_SK, index_key)
 }
 
 impl Store {
     /// The workspace's tier, and those of the notices that were not made before.
-    pub async fn notices_fresh(
+    pub async fn notices_not_yet_created(
         &self,
         workspace: WorkspaceId,
         mut notices: Vec<Notice>,
@@ -62,13 +62,13 @@ impl Store {
 
     /// Claims a notice that the list of due mails shows at `place`, until `until`; none when somebody else has it, or it
     /// is done.
-    pub async fn notice_claim(&self, key: Key, place: &str, until: Time) -> Result<Option<Notice>, Error> {
+    pub async fn notice_claim(&self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
         let next = keys::notice_due_in_index(until, &key);
         let write = Write::update(key, "SET #gsi1sk = :next")
-            .when("#gsi1sk = :place")
+            .when("#gsi1sk = :index_key")
             .bind(":next", next)
-            .bind(":place", place)
-            .left_open();
+            .bind(":index_key", index_key)
+            .without_read_back();
         match self.update_one(write).await {
             Ok(claimed) => Ok(Some(claimed)),
             Err(UpdateError::Condition(_)) => Ok(None),
@@ -77,17 +77,17 @@ impl Store {
     }
 
     /// Records that an owner was told.
-    pub async fn notice_told(&self, notice: &Notice, owner: UserId) -> Result<(), Error> {
-        let write = Write::update(key(notice), "ADD #told :owner")
+    pub async fn notice_mark_notified(&self, notice: &Notice, owner: UserId) -> Result<(), Error> {
+        let write = Write::update(key(notice), "ADD #notified :owner")
             .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]))
-            .left_open();
+            .without_read_back();
         self.update_one::<Notice>(write).await?;
         Ok(())
     }
 
     /// Records that nobody is left to be told.
-    pub async fn notice_done(&self, notice: &Notice) -> Result<(), Error> {
-        let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").left_open();
+    pub async fn notice_complete(&self, notice: &Notice) -> Result<(), Error> {
+        let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").without_read_back();
         self.update_one::<Notice>(write).await?;
         Ok(())
     }

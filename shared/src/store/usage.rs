@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, SPLITS, USAGE_HOUR, USAGE_MONTH};
 use super::write::UpdateError;
-use super::{InTime, Item, Items, Key, Store, Write, Writes, table};
+use super::{Item, Items, Key, Store, WithinDeadline, Write, Writes, table};
 use crate::auth::access::Tenant;
 use crate::clock::Time;
 use crate::error::Error;
@@ -25,7 +25,7 @@ const READ_MAX: usize = 100;
 
 /// The items of the current day and month, to be read beside others.
 #[must_use]
-pub fn keys(tenant: Tenant, now: Time) -> Vec<Key> {
+pub fn usage_keys(tenant: Tenant, now: Time) -> Vec<Key> {
     let workspace = tenant.workspace_id();
     vec![
         Key::usage_day(workspace, &now.date()),
@@ -45,8 +45,8 @@ pub struct Aggregated {
     pub as_of: Option<Time>,
 }
 
-/// The current day's and month's usage from items read with [`keys()`]; zero where nothing was aggregated.
-pub fn take(items: &mut Items, tenant: Tenant, now: Time) -> Result<Aggregated, Error> {
+/// The current day's and month's usage from items read with [`usage_keys`]; zero where nothing was aggregated.
+pub fn usage_take(items: &mut Items, tenant: Tenant, now: Time) -> Result<Aggregated, Error> {
     let workspace = tenant.workspace_id();
     let run: Option<Run> = items.take(&Key::usage_run(keys::shard_of(workspace)))?;
     let mut usage = |key: Key| items.0.remove(&key).map_or(Ok(Usage::default()), |item| counted(&item));
@@ -90,7 +90,7 @@ fn revision() -> String {
 
 /// That a workspace has usage which is not rolled up yet.
 #[derive(Clone, Debug)]
-pub struct News {
+pub struct DirtyMarker {
     /// Whose.
     pub workspace: WorkspaceId,
     /// The days that it is of.
@@ -197,13 +197,17 @@ impl Store {
     }
 
     /// A page of a shard's news, a workspace's together, and where the next page begins.
-    pub async fn usage_news(&self, shard: u8, start: Option<Item>) -> Result<(Vec<News>, Option<Item>), Error> {
-        self.news(keys::news_partition(shard), String::new(), start).await
+    pub async fn usage_dirty_markers(
+        &self,
+        shard: u8,
+        start: Option<Item>,
+    ) -> Result<(Vec<DirtyMarker>, Option<Item>), Error> {
+        self.news(keys::dirty_partition(shard), String::new(), start).await
     }
 
     /// The news of one workspace, if there are any.
-    pub async fn usage_news_of(&self, workspace: WorkspaceId) -> Result<Option<News>, Error> {
-        let partition = keys::news_partition(keys::shard_of(workspace));
+    pub async fn usage_dirty_marker(&self, workspace: WorkspaceId) -> Result<Option<DirtyMarker>, Error> {
+        let partition = keys::dirty_partition(keys::shard_of(workspace));
         let (news, _) = self.news(partition, workspace.to_string(), None).await?;
         Ok(news.into_iter().next())
     }
@@ -213,9 +217,9 @@ impl Store {
         partition: String,
         prefix: String,
         start: Option<Item>,
-    ) -> Result<(Vec<News>, Option<Item>), Error> {
+    ) -> Result<(Vec<DirtyMarker>, Option<Item>), Error> {
         let (items, next) = self.usage_page(partition, prefix, start).await?;
-        let mut news: Vec<News> = Vec::new();
+        let mut news: Vec<DirtyMarker> = Vec::new();
         for item in &items {
             let (workspace, split, version, days) =
                 told(item).ok_or_else(|| Error::Internal("an item of news is not what it should be".to_owned()))?;
@@ -224,7 +228,7 @@ impl Store {
                     last.days.extend(days);
                     last.seen.push((split, version));
                 }
-                _ => news.push(News {
+                _ => news.push(DirtyMarker {
                     workspace,
                     days,
                     seen: vec![(split, version)],
@@ -258,7 +262,7 @@ impl Store {
 
     /// Writes days and months, with `more` in the same transaction, and forgets the news they came from: all but what
     /// became newer since it was read. [`Error::Stale`] when another run was faster.
-    pub async fn usage_roll(&self, news: &News, months: &[Month], more: &[Write]) -> Result<(), Error> {
+    pub async fn usage_roll_up(&self, news: &DirtyMarker, months: &[Month], more: &[Write]) -> Result<(), Error> {
         let summed: Vec<Write> = months.iter().flat_map(|month| month.writes(news.workspace)).collect();
         let rolled = || Writes::new().all(summed.clone()).witnessed().all(more.iter().cloned());
         let rolled_len = summed.len() + more.len();
@@ -266,7 +270,7 @@ impl Store {
             .seen
             .iter()
             .map(|(split, version)| {
-                Write::delete(Key::usage_news(news.workspace, *split))
+                Write::delete(Key::usage_dirty_marker(news.workspace, *split))
                     .when("#version = :version")
                     .bind(":version", version)
             })
@@ -294,12 +298,12 @@ impl Store {
     }
 
     /// Records that everything taken before `as_of` is rolled up in this shard.
-    pub async fn usage_run_done(&self, shard: u8, as_of: Time) -> Result<(), Error> {
+    pub async fn usage_run_complete(&self, shard: u8, as_of: Time) -> Result<(), Error> {
         let write = Write::upsert(Key::usage_run(shard), "SET #entity = :entity, #as_of = :as_of")
             .when("attribute_not_exists(#pk) OR #as_of < :as_of")
             .bind(":entity", "usage-run")
             .bind(":as_of", as_of)
-            .left_open();
+            .without_read_back();
         match self.update_one::<Run>(write).await {
             // A later run was faster.
             Ok(_) | Err(UpdateError::Condition(_)) => Ok(()),
@@ -347,7 +351,7 @@ impl Store {
                 .expression_attribute_names("#sk", table::SK)
                 .expression_attribute_values(":prefix", AttributeValue::S(prefix));
         }
-        let page = query.send().in_time("Query").await?;
+        let page = query.send().within_deadline("Query").await?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 }
@@ -366,10 +370,10 @@ fn hour_added(workspace: WorkspaceId, at: Time, split: u8, sum: Usage) -> Write 
 
 fn news_told(workspace: WorkspaceId, at: Time, split: u8) -> Write {
     Write::upsert(
-        Key::usage_news(workspace, split),
+        Key::usage_dirty_marker(workspace, split),
         "SET #entity = :entity, #version = :version ADD #days :days",
     )
-    .bind(":entity", "usage-news")
+    .bind(":entity", "usage-dirty-marker")
     .bind(":version", revision())
     .bind_raw(":days", AttributeValue::Ss(vec![at.date()]))
 }

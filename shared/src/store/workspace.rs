@@ -6,11 +6,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::idempotency::{Done, Once};
+use super::idempotency::{IdempotentRequest, StoredResult};
 use super::invitation;
 use super::limit::Slot;
 use super::write::UpdateError;
-use super::{InTime, Key, Store, Write, Writes, account, keys, parse, table};
+use super::{Key, Store, WithinDeadline, Write, Writes, account, keys, parse, table};
 use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use crate::models::role::Role;
 use crate::models::text::Name;
 use crate::models::usage::Tier;
 use crate::models::user::{Membership, Session, User};
-use crate::models::workspace::{Change, ChangeId, Founding, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
+use crate::models::workspace::{Change, ChangeId, CreatedWorkspace, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
 /// Sessions that revoking all of a workspace's counts at most.
 pub const SESSIONS_COUNTED_MAX: usize = 10_000;
@@ -33,7 +33,7 @@ struct SlugRecord {
 
 /// A new workspace. When the slug of its name is taken, six random hexadecimal digits make it its own.
 #[must_use]
-pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
+pub fn workspace_draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     let mut slug = slug_of(&name);
     if slug_taken {
         let [a, b, c] = random_bytes();
@@ -43,9 +43,9 @@ pub fn draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
 }
 
-/// The membership of a workspace's founder, a user of `user_epoch`.
+/// The membership of a workspace's owner_membership, a user of `user_epoch`.
 #[must_use]
-pub fn founder(workspace: &Workspace, user_epoch: u64) -> Membership {
+pub fn owner_membership(workspace: &Workspace, user_epoch: u64) -> Membership {
     Membership::new(
         workspace.id,
         Role::Owner,
@@ -55,9 +55,9 @@ pub fn founder(workspace: &Workspace, user_epoch: u64) -> Membership {
     )
 }
 
-/// Puts a new workspace, its founder's row and its slug. The slug stays as it is made: it can witness the making.
-pub(super) fn workspace_create(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
-    let member = Member::of(founder_user, &founder(workspace, founder_user.epoch));
+/// Puts a new workspace, its owner_membership's row and its slug. The slug stays as it is result: it can witness the making.
+pub(super) fn workspace_create_writes(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
+    let member = Member::of(founder_user, &owner_membership(workspace, founder_user.epoch));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
         Write::create(
@@ -79,31 +79,31 @@ impl Store {
     /// Makes an account with its own workspace. [`Error::Stale`] when the e-mail or the slug was taken meanwhile.
     pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
         let writes = Writes::new()
-            .all(account::account_create(user, 0))
-            .all(workspace_create(user, workspace))
+            .all(account::account_create_writes(user, 0))
+            .all(workspace_create_writes(user, workspace))
             .witnessed();
         self.commit(writes).await
     }
 
     /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free, or when
     /// the request was done meanwhile.
-    pub async fn workspace_found(
+    pub async fn workspace_create(
         &self,
         user: &User,
         workspace: &Workspace,
-        once: &Once,
+        once: &IdempotentRequest,
         now: Time,
     ) -> Result<(), Error> {
-        let done = Done {
-            made: Founding::from(workspace),
+        let done = StoredResult {
+            result: CreatedWorkspace::from(workspace),
             is_final: true,
         };
         let writes = Writes::new()
             .maybe(once.remember(None, done, now))
-            .all(workspace_create(user, workspace))
+            .all(workspace_create_writes(user, workspace))
             .witnessed()
-            .and(account::seat(user, &founder(workspace, user.epoch), now))
-            .and(account::email_seat(user, workspace.id));
+            .and(account::seat(user, &owner_membership(workspace, user.epoch), now))
+            .and(account::email_membership_set(user, workspace.id));
         self.commit(writes).await
     }
 
@@ -207,7 +207,7 @@ impl Store {
                 .bind(":workspace", workspace.id),
             )
             .witnessed()
-            .and(account::email_unseat(&user.email, workspace.id))
+            .and(account::email_membership_clear(&user.email, workspace.id))
             .all(invitations);
         self.commit(writes).await
     }
@@ -251,7 +251,7 @@ impl Store {
                 .expression_attribute_values(":users_of", AttributeValue::S(keys::users_of(tenant.workspace_id())))
                 .set_exclusive_start_key(start)
                 .send()
-                .in_time("Query")
+                .within_deadline("Query")
                 .await?;
             for item in page.items.unwrap_or_default() {
                 let row: Row = parse(item)?;

@@ -22,7 +22,7 @@ pub struct Write {
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
     fault: Option<String>,
-    is_left_open: bool,
+    skips_read_back: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl Write {
             names: HashMap::new(),
             values: HashMap::new(),
             fault: None,
-            is_left_open: false,
+            skips_read_back: false,
         }
     }
 
@@ -116,8 +116,8 @@ impl Write {
     /// Lets nobody ask what became of the write when no try of it is answered: its trigger comes again, and the function
     /// that makes it may not read its item.
     #[must_use]
-    pub(super) fn left_open(mut self) -> Self {
-        self.is_left_open = true;
+    pub(super) fn without_read_back(mut self) -> Self {
+        self.skips_read_back = true;
         self
     }
 

@@ -16,13 +16,13 @@ impl Store {
         &self,
         workspace: WorkspaceId,
         id: InvitationId,
-        place: &str,
+        index_key: &str,
         held_until: Time,
     ) -> Result<Option<Pending>, Error> {
         let write = Write::update(Key::pending(workspace, id), "SET #gsi1sk = :held")
             .when("#gsi1sk = :read AND #delivery.#status = :queued")
             .bind(":held", due_in_index(held_until, id))
-            .bind(":read", place)
+            .bind(":read", index_key)
             .bind(":queued", DeliveryStatus::Queued);
         match self.update_one(write).await {
             Ok(pending) => Ok(Some(pending)),
@@ -34,7 +34,7 @@ impl Store {
     /// Records what became of a mail that the caller held until `held_until`, and when it is due again, if it is. Answers
     /// the fate that stands then: it may have been recorded before, from what the mail service told, or by another
     /// caller, should the hold have ended; none when the invitation ended.
-    pub async fn invitation_mailed(
+    pub async fn invitation_delivery_record(
         &self,
         workspace: WorkspaceId,
         id: InvitationId,

@@ -4,14 +4,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::account::EmailRecord;
 use super::super::keys::{GUARD, PENDING, email_partition, workspace_partition};
-use super::super::{InTime, Key, Store, parse, table};
+use super::super::{Key, Store, WithinDeadline, parse, table};
 use super::{Guard, SIBLINGS_MAX};
 use crate::auth::access::Tenant;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::InvitationId;
 use crate::models::email::EmailAddress;
-use crate::models::invitation::{Invitation, Invited, Pending, Status};
+use crate::models::invitation::{Invitation, InvitationState, Pending, Status};
 use crate::models::user::User;
 use crate::models::workspace::Workspace;
 
@@ -19,7 +19,7 @@ use crate::models::workspace::Workspace;
 #[derive(Debug)]
 pub struct InvitationContext {
     /// The invitation.
-    pub invited: Invited,
+    pub invited: InvitationState,
     /// Its workspace, unless that is gone.
     pub workspace: Option<Workspace>,
     /// Who invited.
@@ -99,7 +99,7 @@ impl Store {
             accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
             email,
             siblings,
-            invited: Invited {
+            invited: InvitationState {
                 pending: items.take(&pending)?,
                 invitation,
             },
@@ -132,7 +132,7 @@ impl Store {
                 .limit(i32::try_from(left).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
-                .in_time("Query")
+                .within_deadline("Query")
                 .await?;
             let items = page.items.unwrap_or_default();
             left = left.saturating_sub(items.len());
@@ -173,7 +173,7 @@ impl Store {
                 .expression_attribute_values(":prefix", AttributeValue::S(PENDING.to_owned()))
                 .set_exclusive_start_key(start)
                 .send()
-                .in_time("Query")
+                .within_deadline("Query")
                 .await?;
             for item in page.items.unwrap_or_default() {
                 rows.push(parse(item)?);

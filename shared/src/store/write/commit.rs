@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
-use super::super::tries::Tries;
+use super::super::attempts::WriteAttempts;
 use super::super::{Item, Key, LAST_WRITE, Store, key_item, parse};
 use super::{Kind, Write, Writes};
 use crate::error::Error;
@@ -43,7 +43,7 @@ impl Store {
             .into_iter()
             .map(|write| write.into_transact_item(&self.table))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut tries = Tries::of("TransactWriteItems");
+        let mut tries = WriteAttempts::of("TransactWriteItems");
         loop {
             let sending = self
                 .writer
@@ -97,8 +97,8 @@ impl Store {
             .set_expression_attribute_values(write.values())
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let witness = (!write.is_left_open).then_some(&write.key);
-        let mut tries = Tries::of("UpdateItem");
+        let witness = (!write.skips_read_back).then_some(&write.key);
+        let mut tries = WriteAttempts::of("UpdateItem");
         loop {
             let end = match tries.attempt(update.clone().send()).await {
                 Ok(Ok(answer)) => return Ok(parse(answer.attributes.unwrap_or_default())?),

@@ -1,0 +1,6 @@
+//! What is deployed: template, sample events, budgets, and conventions of the code.
+
+pub mod budget;
+pub mod deployment;
+pub mod events;
+pub mod house;

@@ -1,0 +1,5 @@
+//! Requests that run at the same time.
+
+pub mod clocks;
+pub mod frozen_races;
+pub mod races;

@@ -1,0 +1,318 @@
+//! Usage against plain arithmetic: random records, delivered again, late, around midnight and the ends of months, while
+//! runs come twice, at once, are killed between any two steps, or frozen before any of their calls.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::support::frozen::{Before, frozen};
+use crate::support::harness::World;
+use aws_sdk_dynamodb::types::AttributeValue;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use shared::App;
+use shared::clock::Time;
+use shared::event::Deadline;
+use shared::store::keys::shard_of;
+
+/// What a record says. The same id always says the same: it is the same record, delivered again.
+#[derive(Clone, Debug)]
+struct Record {
+    id: String,
+    workspace: String,
+    kind: &'static str,
+    count: u64,
+    occurred_at: Time,
+}
+
+impl Record {
+    fn random(random: &mut StdRng, workspaces: &[String], now: Time) -> Self {
+        let hour_s = 3600;
+        let ago_s = match random.random_range(0..4) {
+            0 | 1 => random.random_range(0..2 * hour_s),
+            2 => random.random_range(0..72 * hour_s),
+            _ => random.random_range(0..34 * 24 * hour_s),
+        };
+        Self {
+            id: uuid::Builder::from_random_bytes(random.random())
+                .into_uuid()
+                .to_string(),
+            workspace: workspaces.choose(random).unwrap().clone(),
+            kind: ["location_event", "action_delivery"].choose(random).unwrap(),
+            count: random.random_range(1..1_000),
+            occurred_at: now.minus(Duration::from_secs(ago_s)),
+        }
+    }
+
+    /// Its message, its id now and then in capitals, its time now and then with another offset.
+    fn message(&self, random: &mut StdRng) -> Value {
+        let id = if random.random() {
+            self.id.to_uppercase()
+        } else {
+            self.id.clone()
+        };
+        let occurred_at = if random.random() {
+            let text = self.occurred_at.plus(Duration::from_secs(5400)).to_string();
+            text.replace('Z', "+01:30")
+        } else {
+            self.occurred_at.to_string()
+        };
+        let body = json!({
+            "id": id, "workspace_id": self.workspace, "kind": self.kind, "count": self.count, "occurred_at": occurred_at,
+        });
+        message(&self.id, &body.to_string())
+    }
+}
+
+fn message(id: &str, body: &str) -> Value {
+    json!({"messageId": id, "body": body, "attributes": {}, "messageAttributes": {}})
+}
+
+/// The reference: every record once, in the period in which it occurred.
+fn sums(records: &[Record], period: fn(Time) -> String) -> BTreeMap<(String, String), (u64, u64)> {
+    let unique: HashMap<&str, &Record> = records.iter().map(|record| (record.id.as_str(), record)).collect();
+    let mut sums = BTreeMap::new();
+    for record in unique.values() {
+        let (events, deliveries) = sums
+            .entry((record.workspace.clone(), period(record.occurred_at)))
+            .or_insert((0, 0));
+        *(if record.kind == "location_event" {
+            events
+        } else {
+            deliveries
+        }) += record.count;
+    }
+    sums
+}
+
+/// The same from the table, as docs/table.md describes it.
+async fn stored(world: &World, workspaces: &[String], entity: &str) -> BTreeMap<(String, String), (u64, u64)> {
+    let mut sums = BTreeMap::new();
+    for workspace in workspaces {
+        let query = world.app.store.client().query().table_name(world.app.store.table());
+        let page = query
+            .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+            .expression_attribute_values(":pk", AttributeValue::S(format!("USAGE#{workspace}")))
+            .expression_attribute_values(":sk", AttributeValue::S("MONTH#".to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .unwrap();
+        assert!(page.last_evaluated_key.is_none());
+        for item in page.items() {
+            if item["entity"].as_s().unwrap() != entity {
+                continue;
+            }
+            let number = |name: &str| item[name].as_n().unwrap().parse::<u64>().unwrap();
+            let period = item["sk"].as_s().unwrap().rsplit('#').next().unwrap().to_owned();
+            let counts = (number("location_events"), number("action_deliveries"));
+            sums.insert((workspace.clone(), period), counts);
+        }
+    }
+    sums
+}
+
+/// What months have to be when days are so.
+fn months_of(days: BTreeMap<(String, String), (u64, u64)>) -> BTreeMap<(String, String), (u64, u64)> {
+    let mut months = BTreeMap::new();
+    for ((workspace, mut day), (events, deliveries)) in days {
+        day.truncate("2096-01".len());
+        let sum = months.entry((workspace, day)).or_insert((0, 0));
+        *sum = (sum.0 + events, sum.1 + deliveries);
+    }
+    months
+}
+
+/// Runs `future` until it has been woken `polls` times, then drops it: what a process that ends there leaves behind.
+async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let (mut future, mut left) = (Box::pin(future), polls);
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Delivers records and answers those that the queue has to deliver again.
+async fn deliver(world: &World, random: &mut StdRng, records: Vec<Record>, polls: usize) -> Vec<Record> {
+    let mut messages: Vec<Value> = records.iter().map(|record| record.message(random)).collect();
+    messages.push(message("poison", "{\"id\":"));
+    let event = serde_json::from_value(json!({ "Records": messages })).unwrap();
+    let call = usage_ingest::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)));
+    match killed_after(polls, call).await {
+        // Nobody was told of success, so the queue delivers everything again.
+        None | Some(Err(_)) => records,
+        Some(Ok(answer)) => {
+            let answer = serde_json::to_value(answer).unwrap();
+            let failed: Vec<&str> = answer["batchItemFailures"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|failure| failure["itemIdentifier"].as_str().unwrap())
+                .collect();
+            assert!(failed.contains(&"poison"), "{answer}");
+            records
+                .into_iter()
+                .filter(|record| failed.contains(&record.id.as_str()))
+                .collect()
+        }
+    }
+}
+
+/// A run over the shards of the workspaces there are.
+async fn aggregate(app: &App, workspaces: &[String], polls: usize) {
+    for workspace in workspaces {
+        let shard = shard_of(workspace.parse().unwrap());
+        let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
+        let event = serde_json::from_value(event).unwrap();
+        let call = usage_aggregator::handle(app.clone(), event, Deadline::after(Duration::from_secs(60)));
+        if let Some(ended) = killed_after(polls, call).await {
+            ended.unwrap();
+        }
+    }
+}
+
+/// A run that freezes while a record comes in and another run rolls it up; the record.
+async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2]) -> Record {
+    // Often of an older day: of a day that the frozen run has too it would see that it grew.
+    let mut later = Record::random(random, workspaces, world.clock.now());
+    if random.random() {
+        let ago_s = random.random_range(4..25) * 24 * 3600;
+        later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
+    }
+    let before = if random.random() {
+        Before::First("TransactWriteItems")
+    } else {
+        Before::Call(random.random_range(1..16))
+    };
+    let ours = workspaces.clone();
+    let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
+    let meanwhile = async {
+        let left = deliver(world, random, vec![later.clone()], FOREVER).await;
+        assert!(left.is_empty(), "{left:?} was not taken");
+        aggregate(&world.app, workspaces, FOREVER).await;
+    };
+    frozen(world, before, run, meanwhile).await;
+    later
+}
+
+const FOREVER: usize = usize::MAX;
+
+async fn life(seed: u64) {
+    let random = &mut StdRng::seed_from_u64(seed);
+    let world = World::new().await;
+    let starts = [
+        "2096-02-28T21:00:00Z",
+        "2095-12-31T21:00:00Z",
+        "2096-03-01T00:05:00Z",
+        "2095-06-15T12:00:00Z",
+    ];
+    let start: Time = starts.choose(random).unwrap().parse().unwrap();
+    world.pass((start.as_millis() - world.clock.now().as_millis()) / 1000);
+    let (ann, bob) = (world.owner("ann").await, world.owner("bob").await);
+    let workspaces = [ann.workspace().await.id(), bob.workspace().await.id()];
+
+    let (mut sent, mut again) = (Vec::<Record>::new(), Vec::<Record>::new());
+    for _ in 0..random.random_range(10..25) {
+        let polls = if random.random_bool(0.3) {
+            random.random_range(1..60)
+        } else {
+            FOREVER
+        };
+        let mut batch: Vec<Record> = (0..random.random_range(0..12))
+            .map(|_| Record::random(random, &workspaces, world.clock.now()))
+            .collect();
+        sent.extend(batch.iter().cloned());
+        batch.append(&mut again);
+        // A queue delivers at least once.
+        batch.extend(sent.choose_multiple(random, 3).cloned());
+        match random.random_range(0..5) {
+            0 => again = deliver(&world, random, batch, polls).await,
+            1 => {
+                again = deliver(&world, random, batch, FOREVER).await;
+                aggregate(&world.app, &workspaces, polls).await;
+            }
+            2 => {
+                let (mut one, mut other) = (StdRng::from_rng(random), StdRng::from_rng(random));
+                let halves = batch.split_off(batch.len() / 2);
+                let ((), first, second) = futures::join!(
+                    aggregate(&world.app, &workspaces, polls),
+                    deliver(&world, &mut one, batch, polls),
+                    deliver(&world, &mut other, halves, FOREVER)
+                );
+                again = [first, second].concat();
+            }
+            3 => {
+                again = deliver(&world, random, batch, FOREVER).await;
+                let later = overtaken(&world, random, &workspaces).await;
+                sent.push(later);
+            }
+            _ => {
+                again = batch;
+                futures::join!(
+                    aggregate(&world.app, &workspaces, FOREVER),
+                    aggregate(&world.app, &workspaces, polls)
+                );
+            }
+        }
+        let months = stored(&world, &workspaces, "usage-month").await;
+        assert_eq!(
+            months,
+            months_of(stored(&world, &workspaces, "usage-day").await),
+            "a month is its days, at any time"
+        );
+        world.pass(random.random_range(0..3600));
+    }
+    again = deliver(&world, random, again, FOREVER).await;
+    assert!(again.is_empty(), "seed {seed}: {again:?} were not taken");
+    aggregate(&world.app, &workspaces, FOREVER).await;
+
+    let days = sums(&sent, Time::date);
+    let months = sums(&sent, Time::month);
+    assert_eq!(stored(&world, &workspaces, "usage-day").await, days, "seed {seed}");
+    assert_eq!(stored(&world, &workspaces, "usage-month").await, months, "seed {seed}");
+    aggregate(&world.app, &workspaces, FOREVER).await;
+    assert_eq!(
+        stored(&world, &workspaces, "usage-day").await,
+        days,
+        "seed {seed}: a rerun changed a day"
+    );
+    assert_eq!(
+        stored(&world, &workspaces, "usage-month").await,
+        months,
+        "seed {seed}: a rerun changed a month"
+    );
+
+    let (mut today, now) = (ann, world.clock.now());
+    today.log_in().await;
+    let shown = today.get("/workspaces/usage").await.expect(200).body;
+    let expected = |sums: &BTreeMap<(String, String), (u64, u64)>, period: String| {
+        let (events, deliveries) = sums.get(&(workspaces[0].clone(), period)).copied().unwrap_or_default();
+        (json!(events), json!(deliveries))
+    };
+    let counts = |of: &Value| (of["location_events"].clone(), of["action_deliveries"].clone());
+    assert_eq!(counts(&shown), expected(&days, now.date()), "seed {seed}");
+    assert_eq!(counts(&shown["month"]), expected(&months, now.month()), "seed {seed}");
+}
+
+/// `USAGE_SEED=7 cargo test -p tests usage_model` replays one life, `USAGE_SEEDS=1000` runs more of them.
+#[tokio::test]
+async fn the_numbers_are_those_of_plain_arithmetic() {
+    #[expect(clippy::disallowed_methods, reason = "which lives to run is the tester's to say")]
+    let told = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seeds = match told("USAGE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..told("USAGE_SEEDS").unwrap_or(12),
+    };
+    for seed in seeds {
+        // Shown when the test fails, wherever in a life that is.
+        println!("seed {seed}");
+        life(seed).await;
+    }
+}

@@ -1,0 +1,310 @@
+//! What the people of a simulation know: what they were given, what they were promised, and what they were told has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use shared::clock::Time;
+
+use super::deeds::{Deed, Op, Who};
+use super::once::Keys;
+use super::scene::text;
+use crate::support::invariants::Table;
+
+/// How long an access token is valid, and how far clocks may differ about it.
+pub const ACCESS_S: u64 = 15 * 60;
+pub const LEEWAY_S: u64 = 5;
+/// How long a refresh token is valid.
+pub const REFRESH_S: u64 = 30 * 24 * 3600;
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Whether tokens must work, must not work, or nobody can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Alive,
+    Maybe,
+    Dead,
+}
+
+/// Tokens that somebody was given.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub who: Who,
+    pub access: String,
+    pub refresh: String,
+    pub session: String,
+    /// Which refresh token of the session it is.
+    pub generation: u64,
+    /// The answer that brought them came between these.
+    pub asked: Time,
+    pub given: Time,
+    pub life: Life,
+    /// Why it is dead.
+    pub because: String,
+}
+
+impl Held {
+    /// Whether the access token's own time has surely not ended, or surely has.
+    pub fn access_in_time(&self, now: Time) -> Option<bool> {
+        in_time(self.asked, self.given, ACCESS_S, now)
+    }
+
+    pub fn end(&mut self, because: &str) {
+        if self.life != Life::Dead {
+            self.life = Life::Dead;
+            because.clone_into(&mut self.because);
+        }
+    }
+}
+
+/// Whether what was given between two times is, for `valid_s` seconds, surely valid still (`true`) or surely not (`false`).
+pub fn in_time(asked: Time, given: Time, valid_s: u64, now: Time) -> Option<bool> {
+    if now < asked.plus(seconds(valid_s - LEEWAY_S)) {
+        Some(true)
+    } else if now > given.plus(seconds(valid_s + 2 * LEEWAY_S)) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// What is known of a session: which refresh token is current, and since when.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub generation: u64,
+    pub since: Time,
+}
+
+/// The link of an invitation.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub secret: String,
+    pub email: String,
+    pub role: String,
+    pub workspace: String,
+    /// Why it must open nothing any more.
+    pub ended: Option<String>,
+    /// Whether nobody can say if it opens anything: its inviter may have lost the right to send it before or after.
+    pub unsure: bool,
+}
+
+/// Whether a usage record was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Never,
+    Maybe,
+    Surely,
+}
+
+/// A usage record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub id: String,
+    pub workspace: String,
+    pub kind: &'static str,
+    pub count: u64,
+    pub occurred_at: Time,
+    pub taken: Taken,
+}
+
+impl Record {
+    pub fn body(&self) -> String {
+        json!({
+            "id": self.id, "workspace_id": self.workspace, "kind": self.kind, "count": self.count,
+            "occurred_at": self.occurred_at.to_string(),
+        })
+        .to_string()
+    }
+}
+
+/// A call that a limit admitted, or may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    pub started: Time,
+    pub ended: Time,
+    pub surely: bool,
+}
+
+/// A limit: its calls within its seconds, per subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    pub name: &'static str,
+    pub calls: usize,
+    pub window_s: u64,
+}
+
+pub const INVITE: Rule = Rule {
+    name: "invite",
+    calls: 10,
+    window_s: 3600,
+};
+pub const RESEND: Rule = Rule {
+    name: "resend",
+    calls: 10,
+    window_s: 3600,
+};
+pub const RECIPIENT: Rule = Rule {
+    name: "recipient",
+    calls: 25,
+    window_s: 24 * 3600,
+};
+pub const REVOKE_ALL: Rule = Rule {
+    name: "revoke-all",
+    calls: 1,
+    window_s: 60,
+};
+pub const LOG_IN: Rule = Rule {
+    name: "log in",
+    calls: 15,
+    window_s: 60,
+};
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub tokens: Vec<Held>,
+    pub sessions: BTreeMap<String, Session>,
+    pub links: BTreeMap<String, Link>,
+    /// Passwords that may be an e-mail's: one when it is known.
+    pub passwords: BTreeMap<String, BTreeSet<String>>,
+    pub records: Vec<Record>,
+    pub charges: BTreeMap<(Rule, String), Vec<Charge>>,
+    /// The mark of each workspace's data.
+    pub marks: BTreeMap<String, String>,
+    /// The marks of companies that people said to be theirs: that stays their own, wherever they go.
+    pub companies: Vec<(Who, String)>,
+    /// Every secret that was given out or is somebody's.
+    pub secrets: Vec<String>,
+    /// How far each invitation's mail was seen to have come.
+    pub mails: BTreeMap<String, u8>,
+    /// How many mails there were of each invitation.
+    pub copies: BTreeMap<String, u32>,
+    /// Idempotency keys that were used.
+    pub keys: Keys,
+    /// Whether a mail may be sent twice, as a call's end was not known.
+    pub copies_excused: bool,
+}
+
+impl Ledger {
+    /// Takes the tokens of an answer of `deed`.
+    pub fn take_tokens(&mut self, deed: &Deed) {
+        let (Some(access), Some(refresh)) = (deed.body["access_token"].as_str(), deed.body["refresh_token"].as_str())
+        else {
+            return;
+        };
+        if self.tokens.iter().any(|held| held.access == access) {
+            return;
+        }
+        let Some(who) = deed.op.who(self) else { return };
+        let session = text(&claims(access), "sid");
+        let same = self.tokens.iter().find(|held| held.refresh == refresh);
+        let generation = match (&deed.op, same) {
+            (_, Some(same)) => same.generation,
+            (Op::Refresh { token }, None) => self.tokens[*token].generation + 1,
+            _ => 0,
+        };
+        self.secrets.extend([access.to_owned(), refresh.to_owned()]);
+        self.tokens.push(Held {
+            who,
+            access: access.to_owned(),
+            refresh: refresh.to_owned(),
+            session,
+            generation,
+            asked: deed.started,
+            given: deed.ended,
+            life: Life::Maybe,
+            because: String::new(),
+        });
+    }
+
+    /// Takes the link of an answer of create or resend.
+    pub fn take_link(&mut self, deed: &Deed, table: &Table) {
+        let Some(link) = deed.body["invite_link"].as_str() else {
+            return;
+        };
+        let (id, email) = (text(&deed.body, "id"), text(&deed.body, "email"));
+        let (_, fragment) = link.split_once('#').unwrap_or_default();
+        let secret = fragment.split('&').find_map(|pair| pair.strip_prefix("token="));
+        let secret = secret.unwrap_or_default().to_owned();
+        self.secrets.push(secret.clone());
+        let invitation = table.get(&(format!("INVITE#{id}"), "INVITE".to_owned()));
+        let workspace = invitation.map(|invitation| text(invitation, "workspace_id"));
+        let link = Link {
+            secret,
+            email,
+            role: text(&deed.body, "role"),
+            workspace: workspace.unwrap_or_default(),
+            ended: None,
+            unsure: false,
+        };
+        // One that is answered again may have ended since.
+        self.links.entry(id).or_insert(link);
+    }
+
+    /// Notes that an invitation's link must open nothing any more.
+    pub fn end_link(&mut self, id: &str, because: &str) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.ended.get_or_insert_with(|| because.to_owned());
+        }
+    }
+
+    /// Notes a call against a limit.
+    pub fn charge(&mut self, rule: Rule, subject: &str, deed: &Deed, surely: bool) {
+        let charge = Charge {
+            started: deed.started,
+            ended: deed.ended,
+            surely,
+        };
+        self.charges.entry((rule, subject.to_owned())).or_default().push(charge);
+    }
+
+    /// Whether a limit may have refused a call at `now`.
+    pub fn may_be_full(&self, rule: Rule, subject: &str, now: Time) -> bool {
+        let charges = self.charges.get(&(rule, subject.to_owned()));
+        let since = now.minus(seconds(rule.window_s + LEEWAY_S));
+        let recent = charges.into_iter().flatten().filter(|charge| charge.ended >= since);
+        recent.count() >= rule.calls
+    }
+
+    /// Whether a limit must have refused a call at `now`.
+    pub fn must_be_full(&self, rule: Rule, subject: &str, now: Time) -> bool {
+        let charges = self.charges.get(&(rule, subject.to_owned()));
+        let since = now.minus(seconds(rule.window_s - LEEWAY_S));
+        let recent = charges.into_iter().flatten();
+        recent.filter(|charge| charge.surely && charge.started >= since).count() >= rule.calls
+    }
+
+    /// The calls that a limit surely admitted beyond what it may, within one window.
+    pub fn excess(&self) -> Vec<String> {
+        let mut excess = Vec::new();
+        for ((rule, subject), charges) in &self.charges {
+            let mut sure: Vec<&Charge> = charges.iter().filter(|charge| charge.surely).collect();
+            sure.sort_by_key(|charge| charge.started);
+            for some in sure.windows(rule.calls + 1) {
+                let (Some(first), Some(last)) = (some.first(), some.iter().map(|charge| charge.ended).max()) else {
+                    continue;
+                };
+                if last.since(first.started) < seconds(rule.window_s) {
+                    excess.push(format!(
+                        "{} admitted {} calls of {subject} from {} to {last}",
+                        rule.name,
+                        some.len(),
+                        first.started
+                    ));
+                }
+            }
+        }
+        excess
+    }
+}
+
+/// What a JWT says.
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let bytes = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}

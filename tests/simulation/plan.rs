@@ -1,0 +1,435 @@
+//! Chooses what is done next: allowed and forbidden things, alone, side by side, and about the same thing at once.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use shared::clock::Time;
+
+use super::deeds::{Op, Someone, Token, Who};
+use super::ledger::{Ledger, Life, Record, Taken};
+use super::scene::{all, text};
+use crate::support::invariants::Table;
+
+const ROLES: [&str; 4] = ["owner", "manager", "field_worker", "member"];
+
+/// What is known to whoever plans.
+pub struct Planner<'a> {
+    pub random: &'a mut StdRng,
+    pub ledger: &'a mut Ledger,
+    pub table: &'a Table,
+    pub people: &'a [Someone],
+    /// Invitations whose mail the mail service took.
+    pub mailed: &'a [String],
+    pub now: Time,
+}
+
+impl Planner<'_> {
+    /// Something that `who` needs tokens for; without tokens they get some.
+    fn as_one(&mut self, who: Who, op: impl FnOnce(&mut Self, Token) -> Op) -> Op {
+        match self.token(who) {
+            Some(token) => op(self, token),
+            None => match self.refreshable(who) {
+                Some(token) if !self.chance(15) => Op::Refresh { token },
+                _ => self.arrive(who),
+            },
+        }
+    }
+
+    /// Everybody who has a session but no access token in time takes up work again.
+    pub fn morning(&mut self) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for who in 0..self.people.len() {
+            let now = self.now;
+            let works = self
+                .ledger
+                .tokens
+                .iter()
+                .any(|held| held.who == who && held.life == Life::Alive && held.access_in_time(now) == Some(true));
+            if works || self.account(who).is_none() {
+                continue;
+            }
+            match self.refreshable(who) {
+                Some(token) => ops.push(Op::Refresh { token }),
+                None if self.chance(50) => ops.push(self.log_in(who)),
+                None => {}
+            }
+        }
+        ops
+    }
+
+    /// Founders ask others in.
+    pub fn opening(&mut self, founders: usize) -> Vec<Op> {
+        let mut ops = Vec::new();
+        for who in founders..self.people.len().saturating_sub(2) {
+            let owner_membership = who % founders;
+            let Some(token) = self.token(owner_membership) else {
+                continue;
+            };
+            let role = ROLES.choose(self.random).unwrap_or(&"member");
+            let email = self.people[who].email.clone();
+            ops.push(Op::Invite { token, email, role });
+        }
+        ops
+    }
+
+    /// They come.
+    pub fn arrivals(&mut self, founders: usize) -> Vec<Op> {
+        (founders..self.people.len().saturating_sub(2))
+            .filter_map(|who| {
+                let email = &self.people[who].email;
+                let (id, link) = self.ledger.links.iter().find(|(_, link)| link.email == *email)?;
+                Some(Op::Accept {
+                    who,
+                    invitation: id.clone(),
+                    secret: link.secret.clone(),
+                    bearer: None,
+                    password: Some(self.people[who].password.clone()),
+                })
+            })
+            .collect()
+    }
+
+    fn arrive(&mut self, who: Who) -> Op {
+        if self.account(who).is_some() {
+            return self.log_in(who);
+        }
+        // Somebody without an account waits for an invitation, mostly.
+        if self.chance(25) {
+            return self.register(who);
+        }
+        self.accept(Some(who)).unwrap_or_else(|| self.register(who))
+    }
+
+    pub fn register(&mut self, who: Who) -> Op {
+        let mark = self.mark();
+        let company = format!("Company {mark}");
+        self.ledger.companies.push((who, mark));
+        Op::Register { who, company }
+    }
+
+    fn log_in(&mut self, who: Who) -> Op {
+        let known = self.ledger.passwords.get(&self.people[who].email);
+        let right = known.and_then(|passwords| passwords.first().cloned());
+        let password = match right {
+            Some(right) if !self.chance(7) => right,
+            _ => "this password is wrong".to_owned(),
+        };
+        Op::LogIn { who, password }
+    }
+
+    pub fn op(&mut self) -> Op {
+        let who = self.actor();
+        match self.random.random_range(0..100) {
+            0..5 => {
+                let who = self.someone();
+                self.arrive(who)
+            }
+            5..8 => {
+                let who = self.someone();
+                self.log_in(who)
+            }
+            8..15 => self.refresh(),
+            15..17 => self.as_one(who, |_, token| Op::LogOut { token }),
+            17..19 => self.as_one(who, |_, token| Op::RevokeAll { token }),
+            19..22 => self.as_one(who, |it, token| Op::Found {
+                token,
+                name: format!("Workspace {}", it.mark()),
+            }),
+            22..25 => self.as_one(who, Self::rename),
+            25..27 => self.as_one(who, |_, token| Op::Dissolve { token }),
+            27..42 => self.as_one(who, move |it, token| it.invite(who, token)),
+            42..46 => self.as_one(who, |it, token| {
+                let invitation = it.invitation(token);
+                Op::Resend { token, invitation }
+            }),
+            46..49 => self.as_one(who, |it, token| {
+                let invitation = it.invitation(token);
+                Op::Cancel { token, invitation }
+            }),
+            49..52 => self.as_one(who, Self::extend),
+            52..68 => self.accept(None).unwrap_or_else(|| self.arrive(who)),
+            68..70 => self.show(),
+            70..75 => self.as_one(who, |it, token| {
+                let target = it.target(token);
+                it.change_role(token, target)
+            }),
+            75..79 => self.as_one(who, |it, token| {
+                let target = it.target(token);
+                Op::Remove { token, target }
+            }),
+            79..86 => self.as_one(who, Self::look),
+            86..91 => self.deliver(),
+            91..94 => self.roll_up().unwrap_or(Op::RetryMails),
+            94..97 => Op::RetryMails,
+            _ => self.tell().unwrap_or(Op::RetryMails),
+        }
+    }
+
+    fn look(&mut self, token: Token) -> Op {
+        let paths = [
+            "/workspaces/",
+            "/workspaces/members",
+            "/workspaces/invitations",
+            "/workspaces/usage",
+            "/auth/me",
+        ];
+        let path = paths.choose(self.random).unwrap_or(&"/auth/me");
+        Op::Look { token, path }
+    }
+
+    fn refresh(&mut self) -> Op {
+        let ended_too = self.chance(25);
+        let fits = |(_, held): &(usize, &super::ledger::Held)| {
+            let current = self.ledger.sessions.get(&held.session);
+            ended_too
+                || (held.life != Life::Dead && current.is_some_and(|session| session.generation == held.generation))
+        };
+        let some: Vec<usize> = self
+            .ledger
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(fits)
+            .map(|(at, _)| at)
+            .collect();
+        if let Some(token) = some.choose(self.random) {
+            Op::Refresh { token: *token }
+        } else {
+            let who = self.someone();
+            self.arrive(who)
+        }
+    }
+
+    fn rename(&mut self, token: Token) -> Op {
+        let who = self.ledger.tokens[token].who;
+        let own = self
+            .home(who)
+            .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
+        let mark = own.unwrap_or_default();
+        let name = format!("Called {} {mark}", self.random.random_range(0..1000));
+        Op::Rename { token, name }
+    }
+
+    pub fn invite(&mut self, who: Who, token: Token) -> Op {
+        let mark = self
+            .home(who)
+            .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
+        let free: Vec<Who> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
+        let email = match self.random.random_range(0..100) {
+            0..60 if !free.is_empty() => {
+                let who = free.choose(self.random).copied().unwrap_or_default();
+                self.people[who].email.clone()
+            }
+            60..80 => {
+                let who = self.someone();
+                self.people[who].email.clone()
+            }
+            _ => format!(
+                "guest{}.{}@example.com",
+                self.random.random_range(0..6),
+                mark.unwrap_or_default()
+            ),
+        };
+        let email = match self.random.random_range(0..4) {
+            0 => email.to_uppercase(),
+            1 => format!(" {email} "),
+            _ => email,
+        };
+        let role = ROLES.choose(self.random).unwrap_or(&"member");
+        Op::Invite { token, email, role }
+    }
+
+    fn extend(&mut self, token: Token) -> Op {
+        let invitation = self.invitation(token);
+        let days = self.random.random_range(1..80);
+        let expires_at = self.now.plus(Duration::from_secs(days * 24 * 3600)).to_string();
+        Op::Extend {
+            token,
+            invitation,
+            expires_at,
+        }
+    }
+
+    fn change_role(&mut self, token: Token, target: String) -> Op {
+        let role = ROLES.choose(self.random).unwrap_or(&"member");
+        Op::ChangeRole { token, target, role }
+    }
+
+    fn accept(&mut self, of: Option<Who>) -> Option<Op> {
+        let (invitation, secret, addressee) = self.link(of)?;
+        let who = if self.chance(85) { addressee } else { self.someone() };
+        let bearer = if self.chance(40) { self.token(who) } else { None };
+        let known = self.ledger.passwords.get(&self.people[who].email);
+        let password = known.and_then(|passwords| passwords.first().cloned());
+        let password = password.unwrap_or_else(|| self.people[who].password.clone());
+        let password = match self.random.random_range(0..100) {
+            0..6 => Some("this password is wrong".to_owned()),
+            6..12 => None,
+            _ if bearer.is_some() => None,
+            _ => Some(password),
+        };
+        Some(Op::Accept {
+            who,
+            invitation,
+            secret,
+            bearer,
+            password,
+        })
+    }
+
+    fn show(&mut self) -> Op {
+        let Some((invitation, secret, who)) = self.link(None) else {
+            return Op::RetryMails;
+        };
+        if self.chance(50) {
+            Op::Preview {
+                who,
+                invitation,
+                secret,
+            }
+        } else {
+            Op::Decline {
+                who,
+                invitation,
+                secret,
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> Op {
+        for _ in 0..self.random.random_range(0..4) {
+            let Some(workspace) = self.some_workspace() else { break };
+            let ago_s = match self.random.random_range(0..10) {
+                0..7 => self.random.random_range(0..7200),
+                7..9 => self.random.random_range(0..5 * 24 * 3600),
+                _ => self.random.random_range(0..36 * 24 * 3600),
+            };
+            let most = if self.chance(5) { 200_000 } else { 900 };
+            let record = Record {
+                id: self.stray_id(),
+                workspace: if self.chance(3) { self.stray_id() } else { workspace },
+                kind: ["location_event", "action_delivery"]
+                    .choose(self.random)
+                    .unwrap_or(&"location_event"),
+                count: self.random.random_range(1..most),
+                occurred_at: self.now.minus(Duration::from_secs(ago_s)),
+                taken: Taken::Never,
+            };
+            self.ledger.records.push(record);
+        }
+        let (new, old): (Vec<usize>, Vec<usize>) =
+            (0..self.ledger.records.len()).partition(|at| self.ledger.records[*at].taken != Taken::Surely);
+        let mut records: Vec<usize> = new.into_iter().rev().take(10).collect();
+        // A queue delivers at least once.
+        records.extend(old.choose_multiple(self.random, 2));
+        Op::Deliver { records }
+    }
+
+    fn roll_up(&mut self) -> Option<Op> {
+        let workspace = self.some_workspace()?;
+        Some(Op::RollUp { workspace })
+    }
+
+    fn tell(&mut self) -> Option<Op> {
+        let invitation = self.mailed.choose(self.random)?.clone();
+        let kind = ["Send", "Delivery", "Bounce", "Complaint", "Reject"]
+            .choose(self.random)
+            .unwrap_or(&"Send");
+        Some(Op::Tell { kind, invitation })
+    }
+
+    /// One person does one thing more often than its limit permits.
+    pub fn storm(&mut self) -> Vec<Op> {
+        let who = self.actor();
+        let which = [0, 0, 1, 1, 2, 3, 3].choose(self.random).copied().unwrap_or(0);
+        let many = if which == 2 { 17 } else { 12 };
+        (0..many)
+            .map(|_| match which {
+                0 => self.as_one(who, move |it, token| it.invite(who, token)),
+                1 => self.as_one(who, |it, token| {
+                    let invitation = it.invitation(token);
+                    Op::Resend { token, invitation }
+                }),
+                2 => Op::LogIn {
+                    who,
+                    password: "this password is wrong".to_owned(),
+                },
+                _ => self.deliver(),
+            })
+            .collect()
+    }
+
+    /// Everybody wants something else of one invitation.
+    pub fn about_an_invitation(&mut self) -> Vec<Op> {
+        let pending: Vec<(String, String)> = all(self.table, "invitation")
+            .filter(|row| row["end"].is_null())
+            .map(|row| (text(row, "id"), text(row, "workspace_id")))
+            .collect();
+        let Some((id, home)) = pending.choose(self.random).cloned() else {
+            return vec![self.op()];
+        };
+        let (Some(link), tokens) = (self.ledger.links.get(&id).cloned(), self.tokens_of(&home)) else {
+            return vec![self.op()];
+        };
+        let addressee = self.people.iter().position(|someone| someone.email == link.email);
+        let (invitation, secret) = (id, link.secret);
+        (0..self.random.random_range(3..7))
+            .map(|_| {
+                let (token, invitation) = (tokens.choose(self.random).copied(), invitation.clone());
+                match (self.random.random_range(0..7), token, addressee) {
+                    (0, Some(token), _) => Op::Cancel { token, invitation },
+                    (1, Some(token), _) => Op::Resend { token, invitation },
+                    (2, Some(token), _) => Op::Extend {
+                        token,
+                        invitation,
+                        expires_at: self.now.plus(Duration::from_secs(24 * 3600)).to_string(),
+                    },
+                    (3, Some(token), _) => Op::Invite {
+                        token,
+                        email: link.email.clone(),
+                        role: "member",
+                    },
+                    (4, _, _) => Op::Decline {
+                        who: 0,
+                        invitation,
+                        secret: secret.clone(),
+                    },
+                    (_, _, Some(who)) => Op::Accept {
+                        who,
+                        invitation,
+                        secret: secret.clone(),
+                        bearer: None,
+                        password: Some(self.people[who].password.clone()),
+                    },
+                    _ => Op::RetryMails,
+                }
+            })
+            .collect()
+    }
+
+    /// Somebody uses their tokens while others decide about them.
+    pub fn about_somebody(&mut self) -> Vec<Op> {
+        let who = self.someone();
+        let (Some(target), Some((home, _))) = (self.account(who), self.home(who)) else {
+            return vec![self.op()];
+        };
+        let tokens = self.tokens_of(&home);
+        (0..self.random.random_range(3..8))
+            .map(|_| match (self.random.random_range(0..9), tokens.choose(self.random)) {
+                (0 | 1, Some(token)) => self.change_role(*token, target.clone()),
+                (2, Some(token)) => Op::Remove {
+                    token: *token,
+                    target: target.clone(),
+                },
+                (3, Some(token)) => Op::RevokeAll { token: *token },
+                (4, _) => self.as_one(who, |_, token| Op::LogOut { token }),
+                (5, _) => self.log_in(who),
+                (6, _) => self.refresh(),
+                (7, _) => self.as_one(who, Self::look),
+                _ => self.as_one(who, move |it, token| it.invite(who, token)),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,226 @@
+//! A batch of deeds between two readings of the table: who was where, and who may have done what.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use shared::clock::Time;
+
+use super::deeds::{Deed, Op, Outcome, Someone};
+use super::ledger::Ledger;
+use crate::support::invariants::Table;
+
+pub fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+pub fn item<'t>(table: &'t Table, pk: &str, sk: &str) -> Option<&'t Value> {
+    table.get(&(pk.to_owned(), sk.to_owned()))
+}
+
+/// Items of an entity.
+pub fn all<'t>(table: &'t Table, entity: &'t str) -> impl Iterator<Item = &'t Value> {
+    table.values().filter(move |item| item["entity"] == entity)
+}
+
+pub fn user<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
+    item(table, &format!("USER#{id}"), "USER")
+}
+
+pub fn user_of_email(table: &Table, email: &str) -> Option<String> {
+    item(table, &format!("EMAIL#{email}"), "EMAIL").map(|email| text(email, "user_id"))
+}
+
+pub fn workspace<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
+    item(table, &format!("WS#{id}"), "WS")
+}
+
+pub fn invitation<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
+    item(table, &format!("INVITE#{id}"), "INVITE")
+}
+
+pub fn pending<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
+    let workspace = text(invitation(table, id)?, "workspace_id");
+    item(table, &format!("WS#{workspace}"), &format!("PENDING#{id}"))
+}
+
+/// The workspace a user is in, and the role there.
+pub fn place(table: &Table, user_id: &str) -> Option<(String, String)> {
+    let membership = &user(table, user_id)?["membership"];
+    membership
+        .is_object()
+        .then(|| (text(membership, "workspace_id"), text(membership, "role")))
+}
+
+/// The sessions that the table has of a user.
+pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
+    let sessions = user(table, user_id).and_then(|user| user["sessions"].as_object());
+    let sessions = sessions.into_iter().flatten();
+    sessions
+        .filter_map(|(id, session)| {
+            let since = session["rotated_at"].as_str()?.parse().ok()?;
+            Some((id.clone(), session["generation"].as_u64()?, since))
+        })
+        .collect()
+}
+
+/// How often an e-mail joined a workspace.
+pub fn joined(table: &Table, email: &str) -> u64 {
+    let email = item(table, &format!("EMAIL#{email}"), "EMAIL");
+    email.and_then(|email| email["invite_epoch"].as_u64()).unwrap_or(0)
+}
+
+/// The higher, the more.
+pub fn rank(role: &str) -> u8 {
+    match role {
+        "owner" => 3,
+        "manager" => 2,
+        "field_worker" => 1,
+        _ => 0,
+    }
+}
+
+/// The contract's table of roles.
+pub fn may_update(actor: &str) -> bool {
+    rank(actor) >= 2
+}
+
+pub fn may_invite(actor: &str, role: &str) -> bool {
+    actor == "owner" || (actor == "manager" && role != "owner")
+}
+
+pub fn may_change(actor: &str, from: &str, to: &str) -> bool {
+    actor == "owner" || (actor == "manager" && rank(from) < 2 && to != "owner")
+}
+
+pub fn may_remove(actor: &str, target: &str) -> bool {
+    actor == "owner" || (actor == "manager" && rank(target) < 2)
+}
+
+pub fn is_owner(actor: &str) -> bool {
+    actor == "owner"
+}
+
+/// What happened, between two readings of the table.
+pub struct Scene<'a> {
+    pub before: &'a Table,
+    pub after: &'a Table,
+    /// What was done at once.
+    pub deeds: &'a [Deed],
+    /// What was done before, and whose end was not known: it may show only now.
+    pub carried: &'a [Deed],
+    /// Whether a write of an earlier deed may have been applied meanwhile.
+    pub is_haunted: bool,
+    pub ledger: &'a Ledger,
+    pub people: &'a [Someone],
+}
+
+impl<'a> Scene<'a> {
+    /// Deeds that may have had an effect.
+    pub fn live(&self) -> impl Iterator<Item = &'a Deed> + use<'a> {
+        let deeds = self.deeds.iter().chain(self.carried);
+        deeds.filter(|deed| deed.outcome() != Outcome::Refused)
+    }
+
+    /// The deed that nothing else was done beside, if there is such a one.
+    pub fn lone(&self) -> Option<&'a Deed> {
+        match (self.deeds, self.carried) {
+            ([deed], []) if !self.is_haunted => Some(deed),
+            _ => None,
+        }
+    }
+
+    /// The account of whoever does it.
+    pub fn actor(&self, deed: &Deed) -> Option<String> {
+        let email = &self.people[deed.op.who(self.ledger)?].email;
+        user_of_email(self.after, email).or_else(|| user_of_email(self.before, email))
+    }
+
+    /// Workspaces that a user may have been in meanwhile, and roles that they may have had; what `except` did does not
+    /// count, so that no deed gives itself its right.
+    pub fn places(&self, user_id: &str, except: Option<&Deed>) -> (BTreeSet<String>, BTreeSet<String>) {
+        let (mut workspaces, mut roles) = (BTreeSet::new(), BTreeSet::new());
+        let email = [self.before, self.after]
+            .into_iter()
+            .find_map(|table| user(table, user_id));
+        let email = email.map(|user| text(user, "email")).unwrap_or_default();
+        let mut add = |place: Option<(String, String)>| {
+            if let Some((workspace, role)) = place {
+                workspaces.insert(workspace);
+                roles.insert(role);
+            }
+        };
+        add(place(self.before, user_id));
+        for deed in self.live() {
+            if except.is_some_and(|except| std::ptr::eq(except, deed)) {
+                continue;
+            }
+            match &deed.op {
+                Op::Accept { invitation, .. } => {
+                    let link = self.ledger.links.get(invitation);
+                    add(link
+                        .filter(|link| link.email == email)
+                        .map(|link| (link.workspace.clone(), link.role.clone())));
+                }
+                Op::Found { .. } | Op::Register { .. } if self.actor(deed).as_deref() == Some(user_id) => {
+                    add(place(self.after, user_id).map(|(workspace, _)| (workspace, "owner".to_owned())));
+                }
+                Op::ChangeRole { target, role, .. } if target == user_id => {
+                    add(place(self.before, user_id).map(|(workspace, _)| (workspace, (*role).to_owned())));
+                }
+                _ => {}
+            }
+        }
+        (workspaces, roles)
+    }
+
+    /// Whether whoever did it may have had a role in `workspace` that permits it.
+    pub fn permitted(&self, deed: &Deed, workspace: &str, permits: impl Fn(&str) -> bool) -> bool {
+        let Some(actor) = self.actor(deed) else { return false };
+        let (workspaces, roles) = self.places(&actor, Some(deed));
+        workspaces.contains(workspace) && roles.iter().any(|role| permits(role))
+    }
+
+    /// The e-mail of an invitation.
+    pub fn email_of(&self, id: &str) -> String {
+        let row = [self.before, self.after]
+            .into_iter()
+            .find_map(|table| invitation(table, id));
+        row.map(|row| text(row, "email")).unwrap_or_default()
+    }
+
+    /// What a deed may change: deeds that share one of them contest it.
+    pub fn subjects(&self, deed: &Deed) -> BTreeSet<String> {
+        let mut subjects = BTreeSet::new();
+        if let Some(id) = deed.op.invitation() {
+            subjects.insert(self.email_of(id));
+        }
+        match &deed.op {
+            Op::ChangeRole { target, .. } | Op::Remove { target, .. } => {
+                let user = [self.before, self.after]
+                    .into_iter()
+                    .find_map(|table| user(table, target));
+                subjects.insert(user.map(|user| text(user, "email")).unwrap_or_default());
+            }
+            Op::Invite { email, .. } => {
+                subjects.insert(email.trim().to_lowercase());
+            }
+            Op::Rename { .. } => {
+                let place = self.actor(deed).and_then(|actor| place(self.before, &actor));
+                subjects.extend(place.map(|(workspace, _)| workspace));
+            }
+            Op::Found { .. } | Op::Register { .. } => {
+                subjects.extend(deed.op.who(self.ledger).map(|who| self.people[who].email.clone()));
+            }
+            _ => {}
+        }
+        subjects
+    }
+
+    /// Whether another deed may have undone what this one did.
+    pub fn is_contested(&self, deed: &Deed) -> bool {
+        let subjects = self.subjects(deed);
+        self.live()
+            .filter(|other| !std::ptr::eq(*other, deed))
+            .any(|other| matches!(other.op, Op::Dissolve { .. }) || !self.subjects(other).is_disjoint(&subjects))
+    }
+}

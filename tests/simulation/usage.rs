@@ -1,0 +1,76 @@
+//! Usage against plain sums.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::deeds::{Deed, Op};
+use super::ledger::{Taken, seconds};
+use super::scene::{Scene, item, workspace};
+use crate::support::invariants::Findings;
+
+/// How old a record may be.
+const LATE_S: u64 = 35 * 24 * 3600;
+
+/// I8: without faults only records of no workspace, and of long ago, are not taken.
+pub fn good_records_are_taken(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
+    let (Op::Deliver { records }, true) = (&deed.op, deed.is_done()) else {
+        return;
+    };
+    for place in crate::support::meter::failures(&deed.body) {
+        let record = &scene.ledger.records[records[place]];
+        let tables = [scene.before, scene.after];
+        let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());
+        let is_late = deed.ended.since(record.occurred_at) > seconds(LATE_S);
+        findings.expect("I8", is_late || !is_known, || format!("it is not taken: {record:?}"));
+    }
+}
+
+/// I8: what a day has is what was surely counted, and at most what may have been.
+pub fn usage_is_counted_once(scene: &Scene<'_>, findings: &mut Findings) {
+    let mut bounds: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
+    for record in &scene.ledger.records {
+        let day = (record.workspace.clone(), record.occurred_at.date());
+        let bound = bounds.entry(day).or_default();
+        let at = usize::from(record.kind != "location_event");
+        if record.taken == Taken::Surely {
+            bound[at] += record.count;
+        }
+        if record.taken != Taken::Never {
+            bound[2 + at] += record.count;
+        }
+    }
+    let mut counted: BTreeMap<(String, String), [u64; 2]> = BTreeMap::new();
+    for ((pk, sk), hour) in scene.after {
+        if hour["entity"] == "usage-hour" {
+            let workspace = pk.trim_start_matches("USAGE#").to_owned();
+            let day = sk.get(5..15).unwrap_or_default().to_owned();
+            let counts = counted.entry((workspace, day)).or_default();
+            counts[0] += hour["location_events"].as_u64().unwrap_or(0);
+            counts[1] += hour["action_deliveries"].as_u64().unwrap_or(0);
+        }
+    }
+    let days: BTreeSet<_> = bounds.keys().chain(counted.keys()).cloned().collect();
+    for day in days {
+        // TTL may have taken the hours of days long past; their sums stay in the day.
+        let (workspace, date) = &day;
+        let month = date.get(..7).unwrap_or_default();
+        let rolled_up = item(
+            scene.after,
+            &format!("USAGE#{workspace}"),
+            &format!("MONTH#{month}#DAY#{date}"),
+        );
+        let [least_events, least_deliveries, most_events, most_deliveries] =
+            bounds.get(&day).copied().unwrap_or_default();
+        let [events, deliveries] = match counted.get(&day) {
+            Some(counts) => *counts,
+            None => ["location_events", "action_deliveries"]
+                .map(|name| rolled_up.and_then(|row| row[name].as_u64()).unwrap_or(0)),
+        };
+        let between = (least_events..=most_events).contains(&events)
+            && (least_deliveries..=most_deliveries).contains(&deliveries);
+        findings.expect("I8", between, || {
+            format!(
+                "{day:?}: {events} events of {least_events} to {most_events}, {deliveries} deliveries of {least_deliveries} to {most_deliveries}"
+            )
+        });
+    }
+}

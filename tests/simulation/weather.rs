@@ -1,0 +1,115 @@
+//! What goes wrong beside the table, and how time passes.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::mailbox::Fault;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use super::life::Simulation;
+use crate::support::faulty::{Kill, Moment, spared};
+
+/// Of a hundred deeds in bad weather, how many are done by a process that may end at its first to fifth call.
+const KILLS: u32 = 5;
+
+/// How many seconds the clocks of two environments are apart at most: less than the leeway on tokens.
+pub const SKEW_MAX_S: i64 = 3;
+
+/// How much goes wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Of a hundred calls to the table, how many meet a fault.
+    pub percent: u32,
+    /// Whether half of what is done runs in an environment whose clock differs.
+    pub are_clocks_apart: bool,
+}
+
+impl Weather {
+    /// Of a hundred deeds, how many are done by a process that may end before it has answered.
+    fn kills(self) -> u32 {
+        if self.percent > 0 { KILLS } else { 0 }
+    }
+}
+
+impl Simulation<'_> {
+    /// Both clocks move on.
+    pub fn pass(&self, seconds: i64) {
+        self.world.pass(seconds);
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.pass(seconds);
+        }
+    }
+
+    /// The other clock is set: back or on by a second.
+    fn clocks_part(&mut self) {
+        let Some(elsewhere) = &self.elsewhere else { return };
+        if self.random.random_bool(0.05) {
+            let step = if self.random.random() { 1 } else { -1 };
+            if (self.skew_s + step).abs() <= SKEW_MAX_S {
+                self.skew_s += step;
+                elsewhere.pass(step);
+                *self.tally.faults.entry("clock set".to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    /// The clock moves, mostly a little, now and then past the end of tokens, invitations and sessions.
+    pub async fn time_passes(&mut self) {
+        let seconds = match self.random.random_range(0..200) {
+            0..110 => 0,
+            110..160 => self.random.random_range(1..40),
+            160..182 => self.random.random_range(40..300),
+            182..191 => self.random.random_range(300..3600),
+            191..195 => self.random.random_range(3600..30 * 3600),
+            195..198 => 7 * 24 * 3600 + self.random.random_range(0..3600),
+            _ => self.random.random_range(1..31) * 24 * 3600,
+        };
+        if seconds > 0 {
+            // A write is late by seconds, not by hours.
+            self.world.faults.landed().await;
+        }
+        self.pass(seconds);
+        self.clocks_part();
+        // The table deletes what has expired, late, and not all at once.
+        if self.random.random_bool(0.1) {
+            for (pk, sk) in self.planner().expired_items() {
+                let client = self.world.app.store.client();
+                let delete = client.delete_item().table_name(self.world.app.store.table());
+                let delete = delete
+                    .key("pk", AttributeValue::S(pk.clone()))
+                    .key("sk", AttributeValue::S(sk.clone()));
+                spared(delete.send()).await.unwrap();
+                self.table.remove(&(pk, sk));
+            }
+        }
+    }
+
+    /// Where the process that is about to do something ends, if it does.
+    pub fn end_of_a_process(&mut self) -> Option<Kill> {
+        if self.weather.kills() == 0 || self.random.random_range(0..100) >= self.weather.kills() {
+            return None;
+        }
+        let moments = [Moment::Before, Moment::During, Moment::After, Moment::After];
+        Some(Kill {
+            call: self.random.random_range(0..5),
+            moment: *moments.choose(&mut self.random)?,
+        })
+    }
+
+    pub fn mails_go_wrong(&mut self) {
+        self.world.mailbox.set_fault(None);
+        if self.random.random_bool(0.2) {
+            let (fault, name) = match self.random.random_range(0..60) {
+                0..20 => (Fault::message_rejected(), "mail rejected"),
+                20..40 => (Fault::too_many_requests(), "mail throttled"),
+                40..59 => (Fault::internal_failure(), "mail service broken"),
+                _ => {
+                    self.ledger.copies_excused = true;
+                    (Fault::Silence { accepted: true }, "mail taken, answer lost")
+                }
+            };
+            let many = self.random.random_range(1..4);
+            self.world.mailbox.fault_next(many, fault);
+            *self.tally.faults.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+}

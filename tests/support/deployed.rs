@@ -1,0 +1,250 @@
+//! The functions apart, as they are deployed: each with the environment, the secrets and the routes that the template
+//! gives it, with a record of what it asks of the table, and held to its role.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use axum::Router;
+use axum::extract::Request;
+use local::functions::FUNCTIONS;
+use serde_json::Value;
+use shared::app::{App, RequiredSecrets};
+use shared::config::Config;
+use shared::event::EventError;
+use tower::ServiceExt;
+
+use crate::support::harness::World;
+use crate::support::template::{self, Access, Declared};
+
+/// The variables that Lambda itself sets.
+pub const SET_BY_LAMBDA: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
+/// The origin that browsers may call from.
+pub const ORIGIN: &str = "https://app.example.com";
+
+/// Every function of the template, running.
+#[derive(Debug)]
+pub struct Deployment {
+    functions: BTreeMap<&'static str, (App, Accesses)>,
+}
+
+impl Deployment {
+    /// Starts the functions on the table and the mailbox of `world`.
+    pub async fn of(world: &World) -> Self {
+        let mut running = BTreeMap::new();
+        // In the order of their names: `auth`, which publishes the keys that the others read, is the first.
+        let mut functions = template::functions();
+        functions.sort_by_key(|function| function.name);
+        for function in functions {
+            let accesses = Accesses::default();
+            let interceptor = SharedInterceptor::new(accesses.clone());
+            let config = environment(&function, world);
+            let app = App::start(config, world.clock.clone(), needs(function.name), Some(interceptor))
+                .await
+                .unwrap_or_else(|error| panic!("{} does not start: {error}", function.name));
+            app.warm().await.unwrap();
+            running.insert(function.name, (app, accesses));
+        }
+        Self { functions: running }
+    }
+
+    /// Calls a function with a raw event, as Lambda does.
+    pub async fn call(&self, function: &str, event: &[u8]) -> Result<Value, EventError> {
+        let (app, _) = &self.functions[function];
+        let answer = local::functions::call(app.clone(), function, event).await.unwrap();
+        answer.map(|answer| serde_json::from_slice(&answer).unwrap())
+    }
+
+    /// The functions behind the routes of their gateway.
+    pub fn gateway(&self) -> Router {
+        let routers: BTreeMap<&str, Router> = FUNCTIONS
+            .iter()
+            .map(|function| {
+                let (app, _) = &self.functions[function.name];
+                (function.name, (function.router)(app.clone()))
+            })
+            .collect();
+        Router::new().fallback(async move |request: Request| {
+            let route = template::route(request.method().as_str(), request.uri().path());
+            routers[route.function].clone().oneshot(request).await
+        })
+    }
+
+    /// What each function has asked of the table.
+    pub fn accesses(&self) -> BTreeMap<&'static str, BTreeSet<Access>> {
+        self.functions
+            .iter()
+            .map(|(name, (_, accesses))| (*name, accesses.0.lock().unwrap().clone()))
+            .collect()
+    }
+}
+
+/// The secrets that a function's `main.rs` says it cannot start without.
+pub fn needs(function: &str) -> RequiredSecrets {
+    let path = format!("../functions/{function}/src/main.rs");
+    let main = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (_, rest) = main.split_once("RequiredSecrets::").unwrap();
+    match rest.split(',').next().unwrap() {
+        "NONE" => RequiredSecrets::NONE,
+        "SIGNING" => RequiredSecrets::SIGNING,
+        "INVITATION" => RequiredSecrets::INVITATION,
+        "ALL" => RequiredSecrets::ALL,
+        other => panic!("functions/{function} needs {other}"),
+    }
+}
+
+/// What a function reads of the environment that the template gives it. A secret stands in it by its value, as there is
+/// no Secrets Manager here.
+fn environment(function: &Declared, world: &World) -> Config {
+    let given = function.environment();
+    let config = &world.app.config;
+    let value = |name: &str| match name {
+        _ if SET_BY_LAMBDA.contains(&name) => Some("local".to_owned()),
+        "SIGNING_SECRET" | "INVITATION_SECRET" => given
+            .contains_key(format!("{name}_ARN").as_str())
+            .then(|| format!("{name} of a deployment")),
+        "SIGNING_SECRET_ARN" | "INVITATION_SECRET_ARN" => None,
+        _ if !given.contains_key(name) => None,
+        "TABLE_NAME" => Some(config.table_name.clone()),
+        "TOKEN_ISSUER" => Some("workspaces".to_owned()),
+        "TOKEN_AUDIENCE" => Some("workspaces/api".to_owned()),
+        "MAIL_FROM" => Some(config.mail_from.to_string()),
+        "ALLOWED_ORIGINS" => Some(ORIGIN.to_owned()),
+        "AWS_ENDPOINT_URL_DYNAMODB" => config.aws.dynamodb_endpoint.clone(),
+        "AWS_ENDPOINT_URL_SESV2" => config.aws.ses_endpoint.clone(),
+        // The parameters behind the others are empty when nobody sets them.
+        _ => Some(String::new()),
+    };
+    Config::read(value).unwrap_or_else(|error| panic!("{}: {error}", function.name))
+}
+
+/// Every access of a function, once.
+#[derive(Clone, Debug, Default)]
+pub struct Accesses(Arc<Mutex<BTreeSet<Access>>>);
+
+impl Intercept for Accesses {
+    fn name(&self) -> &'static str {
+        "Accesses"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.lock().unwrap().extend(accesses_of(context.request()));
+        Ok(())
+    }
+}
+
+tokio::task_local! {
+    /// The function that is answering, and what its role refuses of what it does.
+    static ANSWERING: (&'static str, Arc<Mutex<Vec<Access>>>);
+}
+
+/// Lets `function` answer, and fails when it makes a call to the table that its role refuses.
+pub async fn in_role<T>(function: &'static str, answering: impl Future<Output = T>) -> T {
+    let refused = Arc::default();
+    let answer = ANSWERING.scope((function, Arc::clone(&refused)), answering).await;
+    let refused = refused.lock().unwrap();
+    assert!(refused.is_empty(), "the role of {function} refuses {refused:?}");
+    answer
+}
+
+/// Notes what the role of whoever is answering refuses of a call.
+pub fn hold_to_role(request: &HttpRequest) {
+    let held = ANSWERING.try_with(|(function, refused)| {
+        let declared = template::functions();
+        let declared = declared.iter().find(|declared| declared.name == *function).unwrap();
+        let statements = declared.statements();
+        let allowed = |access: &Access| statements.iter().any(|statement| statement.allows(access));
+        let too_much = accesses_of(request).into_iter().filter(|access| !allowed(access));
+        refused.lock().unwrap().extend(too_much);
+    });
+    // Outside of a request a test asks for itself, and has every right.
+    held.unwrap_or_default();
+}
+
+/// What IAM checks for a request to DynamoDB.
+fn accesses_of(request: &HttpRequest) -> Vec<Access> {
+    let target = request.headers().get("x-amz-target").unwrap();
+    let (_, operation) = target.split_once('.').unwrap();
+    let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+    accesses(operation, &body)
+}
+
+/// What IAM checks for an operation: a transaction is its items, everything else is itself.
+fn accesses(operation: &str, body: &Value) -> Vec<Access> {
+    let access = |action: &str, keys: Vec<&Value>| Access {
+        action: format!("dynamodb:{action}"),
+        keys: keys
+            .into_iter()
+            .map(beginning)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+        of_index: body.get("IndexName").is_some(),
+    };
+    match operation {
+        "TransactWriteItems" => {
+            let items = body["TransactItems"].as_array().unwrap().iter();
+            let items = items.flat_map(|item| item.as_object().unwrap());
+            items
+                .map(|(kind, item)| match kind.as_str() {
+                    "Put" => access("PutItem", vec![&item["Item"]["pk"]]),
+                    "ConditionCheck" => access("ConditionCheckItem", vec![&item["Key"]["pk"]]),
+                    kind => access(&format!("{kind}Item"), vec![&item["Key"]["pk"]]),
+                })
+                .collect()
+        }
+        "TransactGetItems" => {
+            let items = body["TransactItems"].as_array().unwrap().iter();
+            items
+                .map(|item| access("GetItem", vec![&item["Get"]["Key"]["pk"]]))
+                .collect()
+        }
+        "BatchGetItem" => {
+            let tables = body["RequestItems"].as_object().unwrap().values();
+            let keys = tables.flat_map(|table| table["Keys"].as_array().unwrap());
+            vec![access(operation, keys.map(|key| &key["pk"]).collect())]
+        }
+        "Query" => vec![access(operation, vec![partition(body)])],
+        "PutItem" => vec![access(operation, vec![&body["Item"]["pk"]])],
+        _ => vec![access(operation, vec![&body["Key"]["pk"]])],
+    }
+}
+
+/// The partition that a query reads.
+fn partition(body: &Value) -> &Value {
+    let condition = body["KeyConditionExpression"].as_str().unwrap();
+    let names = &body["ExpressionAttributeNames"];
+    let equalities = condition.split(" AND ").filter_map(|part| part.split_once('='));
+    let found = equalities
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .find(|(name, _)| matches!(names[name].as_str().unwrap_or(name), "pk" | "gsi1pk"));
+    let (_, value) = found.unwrap_or_else(|| panic!("no partition in {condition}"));
+    &body["ExpressionAttributeValues"][value]
+}
+
+/// A key up to its `#`: what tells whose business it is.
+fn beginning(key: &Value) -> String {
+    let key = key["S"].as_str().unwrap();
+    match key.split_once('#') {
+        Some((kind, _)) => format!("{kind}#"),
+        None => key.to_owned(),
+    }
+}

@@ -1,0 +1,82 @@
+//! Every answer that any test gets is one that the OpenAPI document has: its status, and its code where it is an error.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::support::harness::Answer;
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(local::stack::openapi()).unwrap());
+
+/// Holds the answer to the document, where that has the operation.
+///
+/// # Panics
+///
+/// When the document does not tell of such an answer.
+pub fn hold(method: &str, path: &str, answer: &Answer) {
+    let Some(operation) = operation(method, path) else {
+        return;
+    };
+    let documented = &operation["responses"][answer.status.as_str()];
+    assert!(
+        documented.is_object(),
+        "{method} {path}: {} is not documented: {}",
+        answer.status,
+        answer.text
+    );
+    if answer.status.is_success() {
+        return;
+    }
+    let code = &answer.body["error_code"];
+    let codes = documented["x-error-codes"].as_array();
+    assert!(
+        codes.is_some_and(|codes| codes.contains(code)),
+        "{method} {path}: {code} is not documented under {}",
+        answer.status
+    );
+}
+
+/// What the document says of a request's operation; none when it has no such path or method.
+fn operation(method: &str, path: &str) -> Option<&'static Value> {
+    let path = if path == "/api/v1/workspaces" {
+        "/api/v1/workspaces/"
+    } else {
+        path
+    };
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    // A path without a parameter comes before one with: /workspaces/members/x is no other's parameter.
+    let named = paths.get(path);
+    let item = named.or_else(|| {
+        let found = paths.iter().find(|(template, _)| is_of(template, path));
+        found.map(|(_, item)| item)
+    })?;
+    item.get(method.to_lowercase())
+}
+
+fn is_of(template: &str, path: &str) -> bool {
+    let (parts, given) = (template.split('/'), path.split('/'));
+    parts.clone().count() == given.clone().count()
+        && parts
+            .zip(given)
+            .all(|(part, given)| part == given || (part.starts_with('{') && !given.is_empty()))
+}
+
+#[test]
+fn operations_are_found_by_path_and_method() {
+    for (method, path) in [
+        ("GET", "/api/v1/workspaces"),
+        ("DELETE", "/api/v1/workspaces/"),
+        ("PATCH", "/api/v1/workspaces/members/x"),
+        ("POST", "/api/v1/workspaces/invitations/x/resend"),
+        ("GET", "/.well-known/jwks.json"),
+    ] {
+        assert!(operation(method, path).is_some(), "{method} {path}");
+    }
+    for (method, path) in [
+        ("PUT", "/api/v1/workspaces/members"),
+        ("PATCH", "/api/v1/workspaces/members/"),
+        ("GET", "/api/v1/nothing"),
+    ] {
+        assert!(operation(method, path).is_none(), "{method} {path}");
+    }
+}

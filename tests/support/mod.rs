@@ -1,0 +1,12 @@
+//! What the tests share: the stack under test, people, injected faults, and checks of the whole table.
+
+pub mod deployed;
+pub mod documented;
+pub mod faulty;
+pub mod frozen;
+pub mod harness;
+pub mod invariants;
+pub mod logs;
+pub mod meter;
+pub mod outcome;
+pub mod template;
