@@ -297,8 +297,8 @@ async fn what_was_done_is_not_done_again_when_its_answer_cannot_be_read() {
         entity == Ok("idempotency")
     });
     for mut item in remembered {
-        let made = AttributeValue::M([("version".to_owned(), AttributeValue::N("2".to_owned()))].into());
-        item.insert("made".to_owned(), made);
+        let result = AttributeValue::M([("version".to_owned(), AttributeValue::N("2".to_owned()))].into());
+        item.insert("result".to_owned(), result);
         let put = client.put_item().table_name(world.app.store.table());
         put.set_item(Some(item)).send().await.unwrap();
     }
