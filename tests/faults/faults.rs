@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::support::faulty::{FOREVER, Fault, Keys, Loss, READS, Throttle, WRITES};
 use crate::support::harness::{Answer, PASSWORD, Person, World, operations};
 use crate::support::invariants;
-use crate::support::meter;
+use crate::support::usage_support;
 
 /// Cases that run at once: most of their time they wait.
 const AT_ONCE: usize = 16;
@@ -713,10 +713,10 @@ async fn usage_is_taken_once_and_no_message_comes_back_whose_record_was() {
             let workspace = ann.workspace().await.id();
             let now = world.clock.now().to_string();
             let records: Vec<Value> = (0..5)
-                .map(|_| meter::record(&workspace, "location_event", 1, &now))
+                .map(|_| usage_support::record(&workspace, "location_event", 1, &now))
                 .collect();
             world.faults.next(WRITES, times, fault);
-            meter::use_up(&world, &records).await;
+            usage_support::use_up(&world, &records).await;
             tokio::time::sleep(if fault == Fault::Late {
                 LATE_AT_MOST
             } else {
@@ -724,7 +724,7 @@ async fn usage_is_taken_once_and_no_message_comes_back_whose_record_was() {
             })
             .await;
             world.faults.next(WRITES, times, fault);
-            meter::roll_up(&world, &workspace).await;
+            usage_support::roll_up(&world, &workspace).await;
             tokio::time::sleep(if fault == Fault::Late {
                 LATE_AT_MOST
             } else {
@@ -732,7 +732,7 @@ async fn usage_is_taken_once_and_no_message_comes_back_whose_record_was() {
             })
             .await;
             assert_eq!(world.faults.injected()[fault.name()], 2 * times);
-            let seen = meter::seen(&ann).await;
+            let seen = usage_support::seen(&ann).await;
             assert_eq!(seen["location_events"], 5, "{fault:?}: {seen}");
             assert_eq!(seen["month"]["location_events"], 5, "{fault:?}: {seen}");
             invariants::check(&world).await;

@@ -15,7 +15,7 @@ use shared::store::keys::shard_of;
 use crate::support::deployed::in_role;
 use crate::support::faulty::{FOREVER, Fault, Loss, READS, Throttle, WRITES};
 use crate::support::harness::World;
-use crate::support::meter::{batch, record, roll_up, travel, use_up};
+use crate::support::usage_support::{batch, record, roll_up, travel, use_up};
 use crate::support::outcome::Outcome;
 
 /// Cases that run at once: most of their time they wait.

@@ -8,7 +8,7 @@ use local::mailbox::Mail;
 use serde_json::{Value, json};
 
 use crate::support::harness::{Answer, PASSWORD, World};
-use crate::support::meter::{new_id, record, roll_up, use_up};
+use crate::support::usage_support::{new_id, record, roll_up, use_up};
 
 /// Names by which somebody would lead a reader elsewhere.
 const LURES: [&str; 12] = [

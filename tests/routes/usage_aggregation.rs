@@ -18,7 +18,7 @@ use shared::store::usage::Month;
 
 use crate::support::harness::World;
 use crate::support::invariants;
-use crate::support::meter::{aggregate, deliver, record, roll_up, rolled_up, seen, travel, use_up};
+use crate::support::usage_support::{aggregate, deliver, record, roll_up, rolled_up, seen, travel, use_up};
 
 const NOON: &str = "2096-03-15T12:00:00Z";
 const A_MINUTE: Duration = Duration::from_secs(60);

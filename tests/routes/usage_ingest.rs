@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::support::harness::World;
 use crate::support::invariants;
 use crate::support::logs::Logs;
-use crate::support::meter::{
+use crate::support::usage_support::{
     batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, seen, travel, use_up,
 };
 

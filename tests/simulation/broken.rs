@@ -383,7 +383,7 @@ async fn usage_that_is_counted_twice_or_not_is_found() {
     let mut at = begun(&world).await;
     let workspace = text(all(&at.table, "workspace").next().unwrap(), "id");
     let record = |taken| Record {
-        id: crate::support::meter::new_id(),
+        id: crate::support::usage_support::new_id(),
         workspace: workspace.clone(),
         kind: "location_event",
         count: 7,

@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use crate::support::deployed::in_role;
 use crate::support::faulty::{Kill, killed};
 use crate::support::harness::{Person, World};
-use crate::support::meter;
+use crate::support::usage_support;
 
 /// Somebody of the simulation, by number.
 pub type Who = usize;
@@ -416,13 +416,13 @@ async fn trigger(world: &World, ledger: &Ledger, op: &Op) -> Result<Value, Event
     match op {
         Op::Deliver { records } => {
             let bodies: Vec<String> = records.iter().map(|at| ledger.records[*at].body()).collect();
-            let event = meter::batch(&bodies);
-            in_role("usage-ingest", meter::ingest(world, &event, a_minute)).await
+            let event = usage_support::batch(&bodies);
+            in_role("usage-ingest", usage_support::ingest(world, &event, a_minute)).await
         }
         Op::RollUp { workspace } => {
             let shard = shared::store::keys::shard_of(workspace.parse().unwrap());
             let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
-            let call = meter::aggregate(world, &event, a_minute);
+            let call = usage_support::aggregate(world, &event, a_minute);
             in_role("usage-aggregator", call).await
         }
         Op::RetryMails => {

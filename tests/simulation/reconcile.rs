@@ -269,7 +269,7 @@ fn reuse(ledger: &mut Ledger, deed: &Deed) {
 fn records(ledger: &mut Ledger, deed: &Deed) {
     let Op::Deliver { records } = &deed.op else { return };
     let failed: Vec<usize> = if deed.is_done() {
-        crate::support::meter::failures(&deed.body)
+        crate::support::usage_support::failures(&deed.body)
     } else {
         (0..records.len()).collect()
     };

@@ -15,7 +15,7 @@ pub fn good_records_are_taken(scene: &Scene<'_>, deed: &Deed, findings: &mut Fin
     let (Op::Deliver { records }, true) = (&deed.op, deed.is_done()) else {
         return;
     };
-    for place in crate::support::meter::failures(&deed.body) {
+    for place in crate::support::usage_support::failures(&deed.body) {
         let record = &scene.ledger.records[records[place]];
         let tables = [scene.before, scene.after];
         let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());

@@ -589,7 +589,7 @@ fn matches(pattern: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::meter;
+    use crate::support::usage_support;
 
     #[test]
     fn a_key_is_of_its_pattern() {
@@ -608,11 +608,11 @@ mod tests {
         let workspace = world.owner("ann").await.workspace().await.id();
         let now = world.clock.now().to_string();
         let used = async || {
-            let records = [meter::record(&workspace, "location_event", 400_000, &now)];
-            meter::use_up(&world, &records).await;
+            let records = [usage_support::record(&workspace, "location_event", 400_000, &now)];
+            usage_support::use_up(&world, &records).await;
         };
         used().await;
-        meter::roll_up(&world, &workspace).await;
+        usage_support::roll_up(&world, &workspace).await;
         used().await;
         let table = read(&world).await;
         hold(&table);

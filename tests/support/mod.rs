@@ -7,6 +7,6 @@ pub mod frozen;
 pub mod harness;
 pub mod invariants;
 pub mod logs;
-pub mod meter;
+pub mod usage_support;
 pub mod outcome;
 pub mod template;
