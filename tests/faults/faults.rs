@@ -15,7 +15,7 @@ use shared::event;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::support::faulty::{FOREVER, Fault, Keys, Loss, READS, Throttle, WRITES};
+use crate::support::fault_injection::{FOREVER, Fault, Keys, Loss, READS, Throttle, WRITES};
 use crate::support::harness::{Answer, PASSWORD, Person, World, operations};
 use crate::support::invariants;
 use crate::support::usage_support;

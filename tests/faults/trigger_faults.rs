@@ -13,7 +13,7 @@ use shared::event::{self, Deadline};
 use shared::store::keys::shard_of;
 
 use crate::support::deployed::in_role;
-use crate::support::faulty::{FOREVER, Fault, Loss, READS, Throttle, WRITES};
+use crate::support::fault_injection::{FOREVER, Fault, Loss, READS, Throttle, WRITES};
 use crate::support::harness::World;
 use crate::support::usage_support::{batch, record, roll_up, travel, use_up};
 use crate::support::outcome::Outcome;

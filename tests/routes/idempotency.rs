@@ -7,12 +7,12 @@ use futures::future::join_all;
 use local::mailbox::Fault;
 use serde_json::{Value, json};
 
-use crate::support::faulty::{self, FOREVER, Loss};
+use crate::support::fault_injection::{self, FOREVER, Loss};
 use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
-const OVERLOOKED: faulty::Fault = faulty::Fault::Overlooked("IDEMPOTENCY#");
+const OVERLOOKED: fault_injection::Fault = fault_injection::Fault::Overlooked("IDEMPOTENCY#");
 const INVITATIONS: &str = "/workspaces/invitations";
 
 /// What somebody asks for under a key.
@@ -455,7 +455,7 @@ async fn a_request_whose_answers_were_lost_is_finished_by_the_next() {
         let mut world = World::new().await;
         world.time_to_answer = Duration::from_secs(3);
         let ann = world.owner("ann").await;
-        let cut = faulty::Fault::Lost(Loss::Failed);
+        let cut = fault_injection::Fault::Lost(Loss::Failed);
         world.faults.next(&["TransactWriteItems"], lost, cut);
         ann.invite_as(KEY, "ben@example.com").await;
         world.faults.stop();
@@ -513,7 +513,7 @@ async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     world.time_to_answer = Duration::from_secs(5);
     let ann = world.owner("ann").await;
     // The mail leaves, and neither its fate nor what was said of it can be recorded.
-    world.faults.next(&["UpdateItem"], FOREVER, faulty::Fault::Refused);
+    world.faults.next(&["UpdateItem"], FOREVER, fault_injection::Fault::Refused);
     let first = ann.invite_as(KEY, "ben@example.com").await.expect(201);
     world.faults.stop();
     assert_eq!(first.body["delivery"]["status"], "queued");
@@ -525,7 +525,7 @@ async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     let ann = world.owner("ann").await;
     world
         .faults
-        .next(&["UpdateItem"], FOREVER, faulty::Fault::Lost(Loss::Failed));
+        .next(&["UpdateItem"], FOREVER, fault_injection::Fault::Lost(Loss::Failed));
     let first = ann.invite_as("heard", "cleo@example.com").await.expect(201);
     world.faults.stop();
     assert_eq!(first.body["delivery"]["status"], "sent");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::faulty::{FOREVER, Fault, Loss};
+use crate::support::fault_injection::{FOREVER, Fault, Loss};
 use crate::support::harness::{Answer, Person, World};
 use crate::support::invariants;
 

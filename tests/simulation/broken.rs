@@ -13,7 +13,7 @@ use super::reconcile::read_mails;
 use super::scene::{Scene, all, text};
 use super::usage::usage_is_counted_once;
 use super::weather::Weather;
-use crate::support::faulty::{Kill, Moment};
+use crate::support::fault_injection::{Kill, Moment};
 use crate::support::harness::World;
 use crate::support::invariants::{Findings, Table};
 use crate::support::logs::Logs;

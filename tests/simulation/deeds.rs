@@ -9,7 +9,7 @@ use shared::event::{self, Deadline, EventError};
 
 use super::ledger::Ledger;
 use crate::support::deployed::in_role;
-use crate::support::faulty::{Kill, killed};
+use crate::support::fault_injection::{Kill, killed};
 use crate::support::harness::{Person, World};
 use crate::support::usage_support;
 

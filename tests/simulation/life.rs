@@ -21,7 +21,7 @@ use super::scripts::{Script, Step};
 use super::tally::Tally;
 use super::usage::{good_records_are_taken, usage_is_counted_once};
 use super::weather::{SKEW_MAX_S, Weather};
-use crate::support::faulty::{Faults, spared};
+use crate::support::fault_injection::{Faults, spared};
 use crate::support::harness::World;
 use crate::support::invariants::{self, Table};
 use crate::support::logs::Logs;

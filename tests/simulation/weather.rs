@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::life::Simulation;
-use crate::support::faulty::{Kill, Moment, spared};
+use crate::support::fault_injection::{Kill, Moment, spared};
 
 /// Of a hundred deeds in bad weather, how many are done by a process that may end at its first to fifth call.
 const KILLS: u32 = 5;

@@ -33,7 +33,7 @@ use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
-use crate::support::faulty::Faults;
+use crate::support::fault_injection::Faults;
 use crate::support::{deployed, documented, template};
 
 pub const PASSWORD: &str = "correct horse";
@@ -146,7 +146,7 @@ impl World {
         let app = App::start(config, clock.clone(), RequiredSecrets::ALL, Some(interceptor))
             .await
             .unwrap();
-        crate::support::faulty::spared(app.warm()).await.unwrap();
+        crate::support::fault_injection::spared(app.warm()).await.unwrap();
         Self {
             router: local::stack::api(app.clone()),
             app,

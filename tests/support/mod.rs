@@ -2,7 +2,7 @@
 
 pub mod deployed;
 pub mod documented;
-pub mod faulty;
+pub mod fault_injection;
 pub mod frozen;
 pub mod harness;
 pub mod invariants;
