@@ -11,7 +11,7 @@ use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
-use crate::support::frozen::{Before, frozen};
+use crate::support::paused::{PauseBefore, run_paused};
 use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 
@@ -40,7 +40,7 @@ async fn answered_late(world: &World, request: Request<Body>, meanwhile: impl Fu
         request.extensions_mut().insert(Deadline::after(SHORT));
         Answer::read(local::stack::api(app).oneshot(request).await.unwrap()).await
     };
-    let (answer, was_frozen) = frozen(world, Before::First("TransactWriteItems"), work, meanwhile).await;
+    let (answer, was_frozen) = run_paused(world, PauseBefore::First("TransactWriteItems"), work, meanwhile).await;
     assert!(was_frozen, "it came to no transaction: {}", answer.text);
     answer
 }

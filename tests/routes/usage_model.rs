@@ -6,7 +6,7 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::support::frozen::{Before, frozen};
+use crate::support::paused::{PauseBefore, run_paused};
 use crate::support::harness::World;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::StdRng;
@@ -187,9 +187,9 @@ async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2])
         later.occurred_at = world.clock.now().minus(Duration::from_secs(ago_s));
     }
     let before = if random.random() {
-        Before::First("TransactWriteItems")
+        PauseBefore::First("TransactWriteItems")
     } else {
-        Before::Call(random.random_range(1..16))
+        PauseBefore::Call(random.random_range(1..16))
     };
     let ours = workspaces.clone();
     let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
@@ -198,7 +198,7 @@ async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2])
         assert!(left.is_empty(), "{left:?} was not taken");
         aggregate(&world.app, workspaces, FOREVER).await;
     };
-    frozen(world, before, run, meanwhile).await;
+    run_paused(world, before, run, meanwhile).await;
     later
 }
 

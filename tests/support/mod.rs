@@ -3,7 +3,7 @@
 pub mod deployed;
 pub mod documented;
 pub mod fault_injection;
-pub mod frozen;
+pub mod paused;
 pub mod harness;
 pub mod invariants;
 pub mod logs;

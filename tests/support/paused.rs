@@ -17,7 +17,7 @@ use crate::support::harness::World;
 
 /// Which call a process freezes before.
 #[derive(Clone, Copy, Debug)]
-pub enum Before {
+pub enum PauseBefore {
     /// So many calls later, beginning with 1.
     Call(usize),
     /// The first one of an operation.
@@ -26,7 +26,7 @@ pub enum Before {
 
 #[derive(Debug)]
 struct Freezer {
-    before: Before,
+    before: PauseBefore,
     /// Calls until then.
     left: AtomicUsize,
     frozen: Mutex<Option<oneshot::Sender<()>>>,
@@ -45,7 +45,7 @@ impl Intercept for Freezer {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = cfg.load::<Metadata>().map_or("", |metadata| metadata.name());
-        if matches!(self.before, Before::First(first) if first != operation) {
+        if matches!(self.before, PauseBefore::First(first) if first != operation) {
             return Ok(());
         }
         // It wraps, and is 1 no second time.
@@ -61,9 +61,9 @@ impl Intercept for Freezer {
 
 /// Does `work` in a process of its own on the world's table, frozen `before` one of its calls while `meanwhile` runs. What
 /// the work came to, and whether it came to that call.
-pub async fn frozen<T, F>(
+pub async fn run_paused<T, F>(
     world: &World,
-    before: Before,
+    before: PauseBefore,
     work: impl FnOnce(App) -> F + Send + 'static,
     meanwhile: impl Future<Output = ()>,
 ) -> (T, bool)
@@ -76,8 +76,8 @@ where
     let freezer = Freezer {
         before,
         left: AtomicUsize::new(match before {
-            Before::Call(number) => number,
-            Before::First(_) => 1,
+            PauseBefore::Call(number) => number,
+            PauseBefore::First(_) => 1,
         }),
         frozen: Mutex::new(Some(told)),
         thawed: Mutex::new(thawed),
