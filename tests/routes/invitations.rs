@@ -137,14 +137,14 @@ async fn inviting_oneself_or_a_member_is_refused() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let bob = world.joins(&owner, "bob", "member").await;
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     for email in ["ann@example.com", " ANN@Example.COM "] {
         owner.invite(email, "member").await.refused(400, "SELF_INVITE");
     }
     for email in ["bob@example.com", " BOB@Example.COM "] {
         owner.invite(email, "member").await.refused(400, "ALREADY_MEMBER");
     }
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     owner.remove(&bob.id).await.expect(200);
     owner.invite("bob@example.com", "member").await.expect(201);
 }
@@ -154,7 +154,7 @@ async fn somebody_in_another_workspace_is_unavailable_and_nobody_says_why() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let eve = world.owner("eve").await;
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     let refused = owner
         .invite("Eve@example.com", "member")
         .await
@@ -163,7 +163,7 @@ async fn somebody_in_another_workspace_is_unavailable_and_nobody_says_why() {
     for word in ["another", "eve", "belongs", "other workspace", "account"] {
         assert!(!detail.contains(word), "{detail}");
     }
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     assert_eq!(world.mailbox.mails().len(), 0);
     eve.delete("/workspaces/").await.expect(200);
     owner.invite("eve@example.com", "member").await.expect(201);
@@ -173,7 +173,7 @@ async fn somebody_in_another_workspace_is_unavailable_and_nobody_says_why() {
 async fn an_address_or_a_role_that_is_none_is_refused() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     for email in [
         "",
         "bob",
@@ -188,7 +188,7 @@ async fn an_address_or_a_role_that_is_none_is_refused() {
     for role in ["", "admin", "Owner"] {
         owner.invite("bob@example.com", role).await.refused(400, "INVALID_ROLE");
     }
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
 }
 
 #[tokio::test]
@@ -238,14 +238,14 @@ async fn a_manager_invites_below_owner_and_sees_all() {
         .await
         .refused(403, "FORBIDDEN");
     assert_eq!(ids(&manager.invitations().await.expect(200)), [as_owner.id()]);
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     manager.cancel(&as_owner.id()).await.refused(403, "FORBIDDEN");
     manager.resend(&as_owner.id()).await.refused(403, "FORBIDDEN");
     manager
         .extend(&as_owner.id(), &ahead(&world, HOUR))
         .await
         .refused(403, "FORBIDDEN");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     let own = manager.invite("cid@example.com", "manager").await.expect(201);
     let resent = manager.resend(&own.id()).await.expect(200);
     manager.extend(&resent.id(), &ahead(&world, HOUR)).await.expect(200);

@@ -49,7 +49,7 @@ async fn a_link_that_is_none_is_404_on_every_route() {
         ("invite_id", json!("not-a-uuid")),
         ("invite_id", json!("")),
     ];
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     for route in ["invitation", "accept-invite", "decline-invite"] {
         for (field, value) in &links {
             let mut body = good.clone();
@@ -61,7 +61,7 @@ async fn a_link_that_is_none_is_404_on_every_route() {
         let faults = bob.post(&format!("/auth/{route}"), json!({"token": 5})).await.faults();
         assert_eq!(faults, ["body.invite_id", "body.token"], "{route}");
     }
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     bob.post("/auth/accept-invite", good).await.expect(200);
 }
 
@@ -118,7 +118,7 @@ async fn a_new_person_needs_a_password_of_some_strength() {
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
     let bob = world.stranger("bob");
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     bob.accept(&issued, json!({})).await.refused(400, "PASSWORD_REQUIRED");
     bob.accept(&issued, json!({"password": null}))
         .await
@@ -132,7 +132,7 @@ async fn a_new_person_needs_a_password_of_some_strength() {
         bob.accept(&issued, json!({"password": 5, "name": 5})).await.faults(),
         ["body.name", "body.password"]
     );
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     bob.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
 }
 
@@ -143,7 +143,7 @@ async fn an_existing_account_proves_itself_by_its_password() {
     let eve = loner(&world, "eve").await;
     let issued = owner.invite("eve@example.com", "member").await.expect(201);
     let visitor = eve.signed_out();
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     visitor
         .accept(&issued, json!({}))
         .await
@@ -156,7 +156,7 @@ async fn an_existing_account_proves_itself_by_its_password() {
         .accept(&issued, json!({"password": ""}))
         .await
         .refused(401, "INVALID_CREDENTIALS");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     let accepted = visitor
         .accept(&issued, json!({"password": PASSWORD, "name": "Mallory"}))
         .await
@@ -220,14 +220,14 @@ async fn signed_in_as_somebody_else_one_cannot_accept() {
     let owner = world.owner("ann").await;
     let eve = loner(&world, "eve").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     for person in [&eve, &owner] {
         person
             .accept(&issued, json!({"password": PASSWORD}))
             .await
             .refused(409, "INVITE_EMAIL_MISMATCH");
     }
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     eve.signed_out()
         .accept(&issued, json!({"password": PASSWORD}))
         .await
@@ -240,13 +240,13 @@ async fn somebody_who_is_in_a_workspace_by_now_is_unavailable() {
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
     let bob = world.owner("bob").await;
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     bob.accept(&issued, json!({})).await.refused(400, "INVITEE_UNAVAILABLE");
     bob.signed_out()
         .accept(&issued, json!({"password": PASSWORD}))
         .await
         .refused(400, "INVITEE_UNAVAILABLE");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     bob.delete("/workspaces/").await.expect(200);
     bob.accept(&issued, json!({})).await.expect(200);
 }
@@ -272,7 +272,7 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
         signs_in(&bob, again).await;
     }
     assert_eq!(owner.members().await.body["total"], 2);
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     nobody
         .accept(&issued, json!({"password": "wrong horse"}))
         .await
@@ -285,7 +285,7 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
         .await
         .refused(400, "INVITATION_USED");
     bob.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
 }
 
 #[tokio::test]

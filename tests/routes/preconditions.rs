@@ -224,11 +224,11 @@ async fn a_workspace_is_deleted_as_it_was_read() {
     let ann = world.owner("ann").await;
     let read = ann.version().await;
     ann.patch_if(&read, json!({"name": "Newer"})).await.expect(200);
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     ann.change_if("DELETE", &[&read], Value::Null)
         .await
         .refused(412, "PRECONDITION_FAILED");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
     let current = ann.version().await;
     ann.change_if("DELETE", &[&current], Value::Null).await.expect(200);
     ann.workspace().await.refused(404, "WORKSPACE_NOT_FOUND");

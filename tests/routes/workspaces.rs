@@ -110,7 +110,7 @@ async fn somebody_without_a_workspace_hears_404_whatever_they_send() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let bob = leaver(&world, &owner, "bob").await;
-    let before = world.deeds().await;
+    let before = world.dump_without_limits().await;
     bob.workspace().await.refused(404, "WORKSPACE_NOT_FOUND");
     for body in [json!({"name": "Mine"}), json!({"name": 5})] {
         bob.put("/workspaces/", body.clone())
@@ -121,7 +121,7 @@ async fn somebody_without_a_workspace_hears_404_whatever_they_send() {
             .refused(404, "WORKSPACE_NOT_FOUND");
     }
     bob.delete("/workspaces/").await.refused(404, "WORKSPACE_NOT_FOUND");
-    assert_eq!(world.deeds().await, before);
+    assert_eq!(world.dump_without_limits().await, before);
 }
 
 #[tokio::test]

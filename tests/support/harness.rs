@@ -236,7 +236,7 @@ impl World {
     }
 
     /// Every item but those that only count calls.
-    pub async fn deeds(&self) -> Vec<String> {
+    pub async fn dump_without_limits(&self) -> Vec<String> {
         let mut rows = self.dump().await;
         rows.retain(|row| !row.contains(r#""entity": S("limit")"#));
         rows
