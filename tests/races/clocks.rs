@@ -22,7 +22,7 @@ fn at<'w>(world: &'w World, person: &Person<'_>) -> Person<'w> {
 #[tokio::test]
 async fn an_invitation_of_somebody_who_joined_on_a_clock_ahead_is_good() {
     let world = World::new().await;
-    let ahead = world.beside(AHEAD_S).await;
+    let ahead = world.environment_ahead(AHEAD_S).await;
     let ann = at(&world, &ahead.owner("ann").await);
     let invitation = ann.invite("bob@example.com", "member").await.expect(201);
     let bob = world.stranger("bob");
@@ -33,7 +33,7 @@ async fn an_invitation_of_somebody_who_joined_on_a_clock_ahead_is_good() {
 async fn an_invitation_ends_with_its_inviters_right_on_whichever_clock() {
     for ahead_s in [-AHEAD_S, AHEAD_S] {
         let world = World::new().await;
-        let other = world.beside(ahead_s).await;
+        let other = world.environment_ahead(ahead_s).await;
         let ann = world.owner("ann").await;
         let mut max = world.joins(&ann, "max", "manager").await;
         let invitation = at(&other, &max).invite("bob@example.com", "member").await.expect(201);

@@ -104,7 +104,7 @@ impl<'w> Simulation<'w> {
             0
         };
         let elsewhere = if weather.are_clocks_apart {
-            Some(world.beside(skew_s).await)
+            Some(world.environment_ahead(skew_s).await)
         } else {
             None
         };

@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Another environment over the same table and mailbox, whose clock is `seconds` ahead of this one's.
-    pub async fn beside(&self, seconds: i64) -> Self {
+    pub async fn environment_ahead(&self, seconds: i64) -> Self {
         let clock = Clock::system();
         let passed_ms = self.clock.now().as_millis() - clock.now().as_millis();
         let _ = clock.advance((passed_ms + 500).div_euclid(1000) + seconds);
