@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, operations};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, operations};
 
 /// What each request may cost: its operation, in which case, its sequential round trips, and its calls.
 const BUDGET: &[(&str, &str, usize, &[&str])] = &[
@@ -317,7 +317,7 @@ async fn with_header(
     (name, value): (&str, &str),
     body: &Value,
     status: u16,
-) -> Answer {
+) -> ApiResponse {
     let request = person.request(method, path).header(name, value);
     let request = request.body(body.to_string().into()).unwrap();
     person.world.send(request, person.address).await.expect(status)

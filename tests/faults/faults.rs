@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::support::fault_injection::{FOREVER, Fault, Keys, Loss, READS, Throttle, WRITES};
-use crate::support::harness::{Answer, PASSWORD, Person, World, operations};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, operations};
 use crate::support::invariants;
 use crate::support::usage_support;
 
@@ -36,7 +36,7 @@ struct Deed {
     status: u16,
     /// What the same request is answered when it is made once more.
     again: (u16, &'static str),
-    act: for<'a> fn(&'a Stage<'a>) -> BoxFuture<'a, Answer>,
+    act: for<'a> fn(&'a Stage<'a>) -> BoxFuture<'a, ApiResponse>,
 }
 
 /// What `stage` sees done.
@@ -185,7 +185,7 @@ const DEEDS: &[Deed] = &[
 /// invites somebody, eve has an account, and an old copy of her refresh token.
 struct Stage<'w> {
     people: BTreeMap<&'static str, Person<'w>>,
-    invited: BTreeMap<&'static str, Answer>,
+    invited: BTreeMap<&'static str, ApiResponse>,
     guest: String,
     in_a_day: String,
 }
@@ -228,7 +228,7 @@ impl<'w> Stage<'w> {
         &self.people[name]
     }
 
-    fn invited(&self, name: &str) -> &Answer {
+    fn invited(&self, name: &str) -> &ApiResponse {
         &self.invited[name]
     }
 
@@ -286,7 +286,7 @@ impl<'w> Theatre<'w> {
         world
     }
 
-    async fn act(&self, deed: &Deed, world: &World) -> Answer {
+    async fn act(&self, deed: &Deed, world: &World) -> ApiResponse {
         let stage = self.stage.in_world(world);
         (deed.act)(&stage).await
     }
@@ -661,7 +661,7 @@ async fn a_handler_that_never_ends_is_answered_for() {
     let mut request = request.body(Body::empty()).unwrap();
     request.extensions_mut().insert(Deadline::after(Duration::ZERO));
     let response = shared::http::finish(routes, world.app.clone()).oneshot(request).await;
-    let answer = Answer::read(response.unwrap()).await;
+    let answer = ApiResponse::read(response.unwrap()).await;
     assert!(answer.header("access-control-allow-origin").is_some());
     assert!(answer.header("retry-after").is_some());
     answer.refused(503, "SERVICE_UNAVAILABLE");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, operations};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, operations};
 use crate::support::invariants::read_but_limits;
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -18,7 +18,7 @@ pub const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
 
 /// What holds of every answer, and of every refusal besides.
 #[track_caller]
-pub fn proper(answer: Answer) -> Answer {
+pub fn proper(answer: ApiResponse) -> ApiResponse {
     assert!(answer.status.as_u16() < 500, "{}: {}", answer.status, answer.text);
     let id = answer.header("x-request-id").unwrap();
     assert!(uuid::Uuid::try_parse(id).is_ok(), "{id}");
@@ -37,7 +37,7 @@ pub fn proper(answer: Answer) -> Answer {
 pub struct Scene<'w> {
     pub owner: Person<'w>,
     pub member: Person<'w>,
-    pub invitation: Answer,
+    pub invitation: ApiResponse,
 }
 
 impl<'w> Scene<'w> {
@@ -223,7 +223,7 @@ async fn a_body_where_none_is_needed_is_not_looked_at() {
     }
 }
 
-pub async fn send(world: &World, request: Builder) -> Answer {
+pub async fn send(world: &World, request: Builder) -> ApiResponse {
     world
         .send(request.body(Body::empty()).unwrap(), [10, 9, 9, 9].into())
         .await
@@ -447,7 +447,7 @@ async fn a_panic_is_answered_as_any_error_and_tells_nothing() {
         .oneshot(request.body(Body::empty()).unwrap())
         .await
         .unwrap();
-    let answer = Answer::read(response).await;
+    let answer = ApiResponse::read(response).await;
     assert!(!answer.text.contains("hunter2"), "{}", answer.text);
     assert!(uuid::Uuid::try_parse(answer.header("x-request-id").unwrap()).is_ok());
     assert_eq!(

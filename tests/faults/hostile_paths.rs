@@ -5,7 +5,7 @@ use axum::http::Request;
 use serde_json::json;
 
 use crate::faults::hostile::{Scene, UNKNOWN, get, proper, send};
-use crate::support::harness::{Answer, World, operations};
+use crate::support::harness::{ApiResponse, World, operations};
 
 #[tokio::test]
 async fn an_unknown_path_is_404_and_another_method_405() {
@@ -117,7 +117,7 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .header("access-control-request-method", "PATCH")
             .header("access-control-request-headers", "authorization,content-type")
     };
-    let cors = |answer: &Answer| {
+    let cors = |answer: &ApiResponse| {
         answer
             .headers
             .keys()

@@ -12,7 +12,7 @@ use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
 use crate::support::paused::{PauseBefore, run_paused};
-use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 
 /// What a request has, where what it waits for never comes.
@@ -34,11 +34,11 @@ fn posted(person: &Person<'_>, path: &str, body: &serde_json::Value) -> Request<
 }
 
 /// The answer of a process that freezes before its transaction.
-async fn answered_late(world: &World, request: Request<Body>, meanwhile: impl Future<Output = ()>) -> Answer {
+async fn answered_late(world: &World, request: Request<Body>, meanwhile: impl Future<Output = ()>) -> ApiResponse {
     let work = async move |app: App| {
         let mut request = request;
         request.extensions_mut().insert(Deadline::after(SHORT));
-        Answer::read(local::stack::api(app).oneshot(request).await.unwrap()).await
+        ApiResponse::read(local::stack::api(app).oneshot(request).await.unwrap()).await
     };
     let (answer, was_frozen) = run_paused(world, PauseBefore::First("TransactWriteItems"), work, meanwhile).await;
     assert!(was_frozen, "it came to no transaction: {}", answer.text);

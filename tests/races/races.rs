@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::support::harness::{Answer, PASSWORD, Person, World};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World};
 use crate::support::invariants;
 
 /// A world that lives as long as the process, so that people can act on threads of their own.
@@ -16,9 +16,9 @@ async fn world() -> &'static World {
 }
 
 /// Does all of it at once, each on a task of its own.
-async fn at_once(deeds: impl IntoIterator<Item = BoxFuture<'static, Answer>>) -> Vec<Answer> {
-    let tasks: Vec<JoinHandle<Answer>> = deeds.into_iter().map(tokio::spawn).collect();
-    let answers: Vec<Answer> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+async fn at_once(deeds: impl IntoIterator<Item = BoxFuture<'static, ApiResponse>>) -> Vec<ApiResponse> {
+    let tasks: Vec<JoinHandle<ApiResponse>> = deeds.into_iter().map(tokio::spawn).collect();
+    let answers: Vec<ApiResponse> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     for answer in &answers {
         assert!(answer.status.as_u16() < 500, "{}", answer.text);
     }
@@ -29,16 +29,16 @@ async fn at_once(deeds: impl IntoIterator<Item = BoxFuture<'static, Answer>>) ->
 macro_rules! deed {
     ($person:expr, |$actor:ident| $deed:expr) => {{
         let $actor = $person.clone();
-        let deed: BoxFuture<'static, Answer> = Box::pin(async move { $deed.await });
+        let deed: BoxFuture<'static, ApiResponse> = Box::pin(async move { $deed.await });
         deed
     }};
 }
 
-fn count(answers: &[Answer], status: u16) -> usize {
+fn count(answers: &[ApiResponse], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status.as_u16() == status).count()
 }
 
-fn told(answers: &[Answer]) -> Vec<String> {
+fn told(answers: &[ApiResponse]) -> Vec<String> {
     answers
         .iter()
         .map(|answer| format!("{} {}", answer.status.as_u16(), answer.body["error_code"]))
@@ -300,9 +300,9 @@ async fn an_invitation_dies_with_its_inviters_right_to_send_it() {
 
 /// Reads and refreshes with `person`'s tokens without a pause while `deed` happens; what was asked after its answer
 /// must be refused.
-async fn hammered(person: &Person<'static>, deed: BoxFuture<'static, Answer>) {
+async fn hammered(person: &Person<'static>, deed: BoxFuture<'static, ApiResponse>) {
     let done: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
-    let hammers: Vec<JoinHandle<Vec<(Instant, Answer)>>> = (0..6)
+    let hammers: Vec<JoinHandle<Vec<(Instant, ApiResponse)>>> = (0..6)
         .map(|number| {
             let person = person.clone();
             tokio::spawn(async move {

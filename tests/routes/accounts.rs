@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use shared::clock::Time;
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, names};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, names};
 
 pub const DAY: i64 = 24 * 3600;
 
@@ -33,13 +33,13 @@ pub const USER: [&str; 19] = [
     "workspace_slug",
 ];
 
-async fn register(person: &Person<'_>, more: Value) -> Answer {
+async fn register(person: &Person<'_>, more: Value) -> ApiResponse {
     let mut body = json!({"email": person.email, "password": PASSWORD, "name": person.name});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     person.post("/auth/register", body).await
 }
 
-pub async fn log_in(person: &Person<'_>, email: &str, password: &str) -> Answer {
+pub async fn log_in(person: &Person<'_>, email: &str, password: &str) -> ApiResponse {
     person
         .post("/auth/login", json!({"email": email, "password": password}))
         .await
@@ -53,7 +53,7 @@ pub async fn loner<'w>(world: &'w World, name: &str) -> Person<'w> {
 }
 
 /// Refused by a limit of `quota` a minute.
-pub fn limited(refused: Answer, quota: u32) -> i64 {
+pub fn limited(refused: ApiResponse, quota: u32) -> i64 {
     let refused = refused.refused(429, "RATE_LIMITED");
     let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
@@ -73,7 +73,7 @@ fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-pub async fn signs_in(person: &Person<'_>, answer: Answer) {
+pub async fn signs_in(person: &Person<'_>, answer: ApiResponse) {
     let answer = answer.expect(200);
     let mut person = person.signed_out();
     person.take_tokens(&answer);

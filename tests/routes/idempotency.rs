@@ -8,7 +8,7 @@ use local::mailbox::Fault;
 use serde_json::{Value, json};
 
 use crate::support::fault_injection::{self, FOREVER, Loss};
-use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 
 const KEY: &str = "8e03978e-40d5-43e8-bc93-6894a57f9324";
@@ -17,23 +17,23 @@ const INVITATIONS: &str = "/workspaces/invitations";
 
 /// What somebody asks for under a key.
 impl Person<'_> {
-    async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
+    async fn post_as(&self, key: &str, path: &str, body: Value) -> ApiResponse {
         let request = self.request("POST", path).header("idempotency-key", key);
         let request = request.body(body.to_string().into()).unwrap();
         self.world.send(request, self.address).await
     }
 
-    async fn invite_as(&self, key: &str, email: &str) -> Answer {
+    async fn invite_as(&self, key: &str, email: &str) -> ApiResponse {
         self.post_as(key, INVITATIONS, json!({"email": email, "role": "member"}))
             .await
     }
 
-    async fn resend_as(&self, key: &str, invitation: &str) -> Answer {
+    async fn resend_as(&self, key: &str, invitation: &str) -> ApiResponse {
         let path = format!("{INVITATIONS}/{invitation}/resend");
         self.post_as(key, &path, json!({})).await
     }
 
-    async fn found_as(&self, key: &str, name: &str) -> Answer {
+    async fn found_as(&self, key: &str, name: &str) -> ApiResponse {
         self.post_as(key, "/workspaces/", json!({"name": name})).await
     }
 }
@@ -51,7 +51,7 @@ fn mails_to(world: &World, address: &str) -> usize {
 }
 
 #[track_caller]
-fn same(first: &Answer, again: &Answer) {
+fn same(first: &ApiResponse, again: &ApiResponse) {
     assert_eq!((first.status, &first.text), (again.status, &again.text));
     assert_eq!(first.header("etag"), again.header("etag"));
 }
@@ -394,9 +394,9 @@ async fn an_answer_says_the_same_of_its_mail_whatever_becomes_of_that() {
 }
 
 /// All of it at once, each on a task of its own: the answers, which must be one.
-async fn sixteen_times<F: Future<Output = Answer> + Send + 'static>(deed: impl Fn() -> F) -> Answer {
+async fn sixteen_times<F: Future<Output = ApiResponse> + Send + 'static>(deed: impl Fn() -> F) -> ApiResponse {
     let tasks: Vec<_> = (0..16).map(|_| tokio::spawn(deed())).collect();
-    let answers: Vec<Answer> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    let answers: Vec<ApiResponse> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     for answer in &answers {
         same(&answers[0], answer);
     }

@@ -7,11 +7,11 @@ use shared::clock::Time;
 
 use crate::routes::invitation_list::ids;
 use crate::routes::invitations::{HOUR, WEEK, ahead, listed, time};
-use crate::support::harness::{Answer, PASSWORD, World, names, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, World, names, proof};
 
 /// The refusal of a rate limit of `quota` an hour, of which the oldest call was made at `oldest`. `before` is from just
 /// before the refused call.
-fn limited(refused: Answer, quota: u32, oldest: Time, before: Time, after: Time) -> i64 {
+fn limited(refused: ApiResponse, quota: u32, oldest: Time, before: Time, after: Time) -> i64 {
     let refused = refused.refused(429, "RATE_LIMITED");
     let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
     let exact = |now: Time| (oldest.as_millis() + HOUR * 1000 - now.as_millis() + 999).div_euclid(1000);

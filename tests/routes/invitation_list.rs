@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::routes::invitations::WEEK;
-use crate::support::harness::{Answer, Person, World, names};
+use crate::support::harness::{ApiResponse, Person, World, names};
 
-pub fn ids(list: &Answer) -> Vec<String> {
+pub fn ids(list: &ApiResponse) -> Vec<String> {
     let rows = list.body["invitations"].as_array().unwrap().iter();
     rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::clock::Time;
 
 use crate::routes::invitation_list::{ids, invite_many};
-use crate::support::harness::{Answer, PASSWORD, World, names, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, World, names, proof};
 
 pub const HOUR: i64 = 3600;
 pub const WEEK: i64 = 168 * HOUR;
@@ -33,7 +33,7 @@ pub fn ahead(world: &World, seconds: i64) -> String {
 }
 
 /// The answer without what only the issuing one has.
-pub fn listed(issued: &Answer) -> Value {
+pub fn listed(issued: &ApiResponse) -> Value {
     let mut body = issued.body.clone();
     body.as_object_mut()
         .unwrap()

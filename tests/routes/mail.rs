@@ -14,7 +14,7 @@ use shared::models::delivery::{Delivery, DeliveryStatus};
 use shared::secret::Secret;
 
 use crate::support::deployed::in_role;
-use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 
 /// Calls `mail-retry` as its schedule does.
@@ -72,7 +72,7 @@ fn mails_to(world: &World, address: &str) -> usize {
 }
 
 /// An invitation of `email` that the mail service did not take.
-async fn queued(person: &Person<'_>, email: &str) -> Answer {
+async fn queued(person: &Person<'_>, email: &str) -> ApiResponse {
     person.world.mailbox.fault_next(1, Fault::internal_failure());
     let issued = person.invite(email, "member").await.expect(201);
     assert_eq!(issued.body["delivery"]["status"], "queued");
@@ -529,7 +529,7 @@ async fn owners(world: &World, count: usize) -> Vec<Person<'_>> {
 }
 
 /// Whether an answer says that the mail was withheld, which it says with its reason.
-fn is_withheld(issued: &Answer) -> bool {
+fn is_withheld(issued: &ApiResponse) -> bool {
     let delivery = &issued.body["delivery"];
     let reason = delivery["reason"].as_str().unwrap_or_default();
     let is_withheld = reason.contains("withheld") && reason.contains("link");
@@ -598,7 +598,7 @@ async fn of_many_mails_to_one_address_at_once_5_leave() {
     let world = World::new().await;
     let owners = owners(&world, 12).await;
     let answers = join_all(owners.iter().map(|owner| owner.invite("guest@example.com", "member"))).await;
-    let issued: Vec<Answer> = answers.into_iter().map(|answer| answer.expect(201)).collect();
+    let issued: Vec<ApiResponse> = answers.into_iter().map(|answer| answer.expect(201)).collect();
     let withheld = issued.iter().filter(|issued| is_withheld(issued)).count();
     assert_eq!((withheld, mails_to(&world, "guest@example.com")), (7, 5));
     invariants::check(&world).await;
@@ -610,7 +610,7 @@ async fn of_many_mails_to_one_address_at_once_5_leave() {
     }
     let resends = owners.iter().zip(&issued);
     let answers = join_all(resends.map(|(owner, issued)| async move { owner.resend(&issued.id()).await })).await;
-    let resent: Vec<Answer> = answers.into_iter().map(|answer| answer.expect(200)).collect();
+    let resent: Vec<ApiResponse> = answers.into_iter().map(|answer| answer.expect(200)).collect();
     let withheld = resent.iter().filter(|resent| is_withheld(resent)).count();
     assert_eq!((withheld, mails_to(&world, "guest@example.com")), (7, 10));
     invariants::check(&world).await;

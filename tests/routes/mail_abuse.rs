@@ -7,7 +7,7 @@ use linkify::{LinkFinder, LinkKind};
 use local::mailbox::Mail;
 use serde_json::{Value, json};
 
-use crate::support::harness::{Answer, PASSWORD, World};
+use crate::support::harness::{ApiResponse, PASSWORD, World};
 use crate::support::usage_support::{new_id, record, roll_up, use_up};
 
 /// Names by which somebody would lead a reader elsewhere.
@@ -67,7 +67,7 @@ fn targets(html: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_name_makes_no_link_and_no_markup_of_an_invitation() {
     let world = World::new().await;
-    let mail_of = async |name: &str| -> (Answer, Mail) {
+    let mail_of = async |name: &str| -> (ApiResponse, Mail) {
         // An owner each: one person creates ten an hour.
         let owner = world.owner(&new_id()).await;
         owner.patch("/workspaces/", json!({"name": name})).await.expect(200);

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, names};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, names};
 
 /// `count` members join by invitation, which an owner sends ten of an hour.
 async fn crowd<'w>(world: &'w World, owner: &mut Person<'w>, count: usize) -> Vec<Person<'w>> {
@@ -22,14 +22,14 @@ async fn crowd<'w>(world: &'w World, owner: &mut Person<'w>, count: usize) -> Ve
     people
 }
 
-fn ids(answer: &Answer) -> Vec<String> {
+fn ids(answer: &ApiResponse) -> Vec<String> {
     let members = answer.body["members"].as_array().unwrap().iter();
     members
         .map(|member| member["id"].as_str().unwrap().to_owned())
         .collect()
 }
 
-fn role_of(list: &Answer, id: &str) -> Option<String> {
+fn role_of(list: &ApiResponse, id: &str) -> Option<String> {
     let member = list.body["members"]
         .as_array()
         .unwrap()
@@ -39,7 +39,7 @@ fn role_of(list: &Answer, id: &str) -> Option<String> {
 }
 
 /// Every page from the first to the last.
-async fn walk(person: &Person<'_>, limit: usize) -> Vec<Answer> {
+async fn walk(person: &Person<'_>, limit: usize) -> Vec<ApiResponse> {
     let mut pages = vec![
         person
             .get(&format!("/workspaces/members?limit={limit}"))

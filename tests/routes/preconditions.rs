@@ -6,11 +6,11 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::fault_injection::{FOREVER, Fault, Loss};
-use crate::support::harness::{Answer, Person, World};
+use crate::support::harness::{ApiResponse, Person, World};
 use crate::support::invariants;
 
 impl Person<'_> {
-    async fn change_if(&self, method: &str, tags: &[&str], body: Value) -> Answer {
+    async fn change_if(&self, method: &str, tags: &[&str], body: Value) -> ApiResponse {
         let request = self.request(method, "/workspaces/");
         let request = tags
             .iter()
@@ -19,7 +19,7 @@ impl Person<'_> {
         self.world.send(request, self.address).await
     }
 
-    async fn patch_if(&self, tag: &str, body: Value) -> Answer {
+    async fn patch_if(&self, tag: &str, body: Value) -> ApiResponse {
         self.change_if("PATCH", &[tag], body).await
     }
 
@@ -31,7 +31,7 @@ impl Person<'_> {
 
 /// An answer's entity tag, which must be a strong one.
 #[track_caller]
-fn tag(answer: &Answer) -> String {
+fn tag(answer: &ApiResponse) -> String {
     let tag = answer.header("etag").unwrap();
     let opaque = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
     assert!(!opaque.is_empty() && !opaque.contains('"'), "{tag}");
@@ -168,7 +168,7 @@ async fn of_many_with_one_tag_one_wins() {
             let name = format!("Name {round} {}", number / 6 * number);
             tokio::spawn(async move { it.patch_if(&tag, json!({"name": name})).await })
         });
-        let answers: Vec<Answer> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+        let answers: Vec<ApiResponse> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
         let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
         assert_eq!(won.len(), 1, "{won:?}");
         for answer in lost {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shared::models::role::Role;
 
-use crate::support::harness::{Answer, Person, World, operations};
+use crate::support::harness::{ApiResponse, Person, World, operations};
 
 const CHANGE: &str = "PATCH /api/v1/workspaces/members/{user_id}";
 const REMOVE: &str = "DELETE /api/v1/workspaces/members/{user_id}";
@@ -139,7 +139,7 @@ async fn broken_open_rows() -> Vec<String> {
     broken
 }
 
-fn told(answer: &Answer) -> String {
+fn told(answer: &ApiResponse) -> String {
     match answer.body["error_code"].as_str() {
         Some(code) => format!("{} {code}", answer.status.as_u16()),
         None => answer.status.as_u16().to_string(),
@@ -201,7 +201,7 @@ impl<'w> Cast<'w> {
         self.owner.invite(&guest, role).await.expect(201).id()
     }
 
-    async fn play(&mut self, row: &Row) -> Answer {
+    async fn play(&mut self, row: &Row) -> ApiResponse {
         let target = if row.target == "-" {
             "member"
         } else {
@@ -244,7 +244,7 @@ impl<'w> Cast<'w> {
     }
 
     /// An operation about nobody in particular.
-    async fn simple(&mut self, operation: &str) -> Answer {
+    async fn simple(&mut self, operation: &str) -> ApiResponse {
         let (method, path) = operation.split_once(' ').unwrap();
         let body = match method {
             "PUT" | "POST" if path.ends_with("/workspaces/") => Some(json!({"name": "Another name"})),

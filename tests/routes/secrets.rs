@@ -6,7 +6,7 @@ use local::mailbox::Fault;
 use serde_json::{Value, json};
 use shared::config::SecretSource;
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 use crate::support::logs::Logs;
 
@@ -20,13 +20,13 @@ impl Secrets {
         self.0.push((name.to_owned(), secret.to_owned()));
     }
 
-    fn keep_tokens(&mut self, answer: &Answer) {
+    fn keep_tokens(&mut self, answer: &ApiResponse) {
         for name in ["access_token", "refresh_token"] {
             self.keep(name, answer.body[name].as_str().unwrap());
         }
     }
 
-    fn keep_link(&mut self, issued: &Answer) {
+    fn keep_link(&mut self, issued: &ApiResponse) {
         self.keep("invitation token", proof(issued, json!({}))["token"].as_str().unwrap());
     }
 
@@ -56,7 +56,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A life in which all that is secret comes up, and much goes wrong: the secrets, and every answer that must hold none.
-async fn life(world: &World, secrets: &mut Secrets) -> Vec<Answer> {
+async fn life(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
     let mut answers = Vec::new();
     for source in [&world.app.config.signing_secret, &world.app.config.invitation_secret] {
         let Some(SecretSource::Value(seed)) = source else {
@@ -142,7 +142,7 @@ async fn invitations(
     ann: &Person<'_>,
     password: &str,
     secrets: &mut Secrets,
-    answers: &mut Vec<Answer>,
+    answers: &mut Vec<ApiResponse>,
 ) {
     let issued = ann.invite("ben@example.com", "manager").await.expect(201);
     secrets.keep_link(&issued);

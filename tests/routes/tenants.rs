@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, proof};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 
 /// What of an answer a caller can compare: all of it but its request's id.
-fn comparable(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+fn comparable(answer: &ApiResponse) -> (u16, Vec<(String, String)>, String) {
     let id = answer.header("x-request-id").unwrap();
     let mut headers: Vec<_> = answer
         .headers
@@ -111,7 +111,7 @@ async fn another_workspaces_invitations_are_unknown() {
         .expect(200);
     let mut ids: Vec<_> = [&pending, &as_owner, &cancelled, &used]
         .into_iter()
-        .map(Answer::id)
+        .map(ApiResponse::id)
         .collect();
     ids.push(ann.id.clone());
     ids.extend(never_ids());
@@ -217,7 +217,7 @@ async fn a_link_with_a_wrong_token_is_as_unknown_as_none() {
         .accept(&used, json!({"password": PASSWORD}))
         .await
         .expect(200);
-    let mut ids: Vec<_> = [&pending, &cancelled, &used].into_iter().map(Answer::id).collect();
+    let mut ids: Vec<_> = [&pending, &cancelled, &used].into_iter().map(ApiResponse::id).collect();
     ids.extend([
         "x".to_owned(),
         uuid::Uuid::nil().to_string(),

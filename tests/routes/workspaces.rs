@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Answer, PASSWORD, Person, World, names};
+use crate::support::harness::{ApiResponse, PASSWORD, Person, World, names};
 use crate::support::invariants;
 
 /// Somebody who was in a workspace and is in none now, logged in again.
@@ -14,7 +14,7 @@ async fn leaver<'w>(world: &'w World, owner: &Person<'w>, name: &str) -> Person<
 }
 
 /// The answer without when it was last changed.
-fn settings(answer: &Answer) -> Value {
+fn settings(answer: &ApiResponse) -> Value {
     let mut body = answer.body.clone();
     body.as_object_mut().unwrap().remove("updated_at");
     body

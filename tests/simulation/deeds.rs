@@ -344,7 +344,7 @@ async fn request(
     ledger: &Ledger,
     op: &Op,
     key: Option<&str>,
-) -> crate::support::harness::Answer {
+) -> crate::support::harness::ApiResponse {
     let who = op.who(ledger).unwrap();
     let person = person(world, people, ledger, who, op.token());
     if let Some(key) = key {

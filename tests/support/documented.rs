@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::support::harness::Answer;
+use crate::support::harness::ApiResponse;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(local::stack::openapi()).unwrap());
 
@@ -13,7 +13,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(local::
 /// # Panics
 ///
 /// When the document does not tell of such an answer.
-pub fn hold(method: &str, path: &str, answer: &Answer) {
+pub fn hold(method: &str, path: &str, answer: &ApiResponse) {
     let Some(operation) = operation(method, path) else {
         return;
     };

@@ -244,7 +244,7 @@ impl World {
 
     /// What is answered to a request; whoever answers is held to the role that the template gives its function, and what
     /// is answered to the OpenAPI document.
-    pub async fn send(&self, request: Request<Body>, address: IpAddr) -> Answer {
+    pub async fn send(&self, request: Request<Body>, address: IpAddr) -> ApiResponse {
         let mut request = request;
         request.extensions_mut().insert(Gateway {
             request_id: String::new(),
@@ -255,7 +255,7 @@ impl World {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let function = template::route(&method, &path).function;
         let answering = self.router.clone().oneshot(request);
-        let answer = Answer::read(deployed::in_role(function, answering).await.unwrap()).await;
+        let answer = ApiResponse::read(deployed::in_role(function, answering).await.unwrap()).await;
         documented::hold(&method, &path, &answer);
         answer
     }
@@ -296,7 +296,7 @@ pub struct Person<'w> {
 }
 
 impl Person<'_> {
-    pub fn take_tokens(&mut self, answer: &Answer) {
+    pub fn take_tokens(&mut self, answer: &ApiResponse) {
         self.access = Some(answer.body["access_token"].as_str().unwrap().to_owned());
         answer.body["refresh_token"]
             .as_str()
@@ -329,66 +329,66 @@ impl Person<'_> {
         }
     }
 
-    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> ApiResponse {
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         self.world
             .send(self.request(method, path).body(body).unwrap(), self.address)
             .await
     }
 
-    pub async fn raw(&self, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    pub async fn raw(&self, method: &str, path: &str, body: impl Into<Body>) -> ApiResponse {
         self.world
             .send(self.request(method, path).body(body.into()).unwrap(), self.address)
             .await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> ApiResponse {
         self.call("GET", path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> ApiResponse {
         self.call("POST", path, Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub async fn put(&self, path: &str, body: Value) -> ApiResponse {
         self.call("PUT", path, Some(body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub async fn patch(&self, path: &str, body: Value) -> ApiResponse {
         self.call("PATCH", path, Some(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub async fn delete(&self, path: &str) -> ApiResponse {
         self.call("DELETE", path, None).await
     }
 
-    pub async fn workspace(&self) -> Answer {
+    pub async fn workspace(&self) -> ApiResponse {
         self.get("/workspaces/").await
     }
 
-    pub async fn members(&self) -> Answer {
+    pub async fn members(&self) -> ApiResponse {
         self.get("/workspaces/members").await
     }
 
-    pub async fn invitations(&self) -> Answer {
+    pub async fn invitations(&self) -> ApiResponse {
         self.get("/workspaces/invitations").await
     }
 
-    pub async fn invite(&self, email: &str, role: &str) -> Answer {
+    pub async fn invite(&self, email: &str, role: &str) -> ApiResponse {
         self.post("/workspaces/invitations", json!({"email": email, "role": role}))
             .await
     }
 
-    pub async fn cancel(&self, invitation: &str) -> Answer {
+    pub async fn cancel(&self, invitation: &str) -> ApiResponse {
         self.delete(&format!("/workspaces/invitations/{invitation}")).await
     }
 
-    pub async fn resend(&self, invitation: &str) -> Answer {
+    pub async fn resend(&self, invitation: &str) -> ApiResponse {
         self.call("POST", &format!("/workspaces/invitations/{invitation}/resend"), None)
             .await
     }
 
-    pub async fn extend(&self, invitation: &str, expires_at: &str) -> Answer {
+    pub async fn extend(&self, invitation: &str, expires_at: &str) -> ApiResponse {
         self.patch(
             &format!("/workspaces/invitations/{invitation}"),
             json!({"expires_at": expires_at}),
@@ -396,33 +396,33 @@ impl Person<'_> {
         .await
     }
 
-    pub async fn change_role(&self, of: &str, role: &str) -> Answer {
+    pub async fn change_role(&self, of: &str, role: &str) -> ApiResponse {
         self.patch(&format!("/workspaces/members/{of}"), json!({"role": role}))
             .await
     }
 
-    pub async fn remove(&self, who: &str) -> Answer {
+    pub async fn remove(&self, who: &str) -> ApiResponse {
         self.delete(&format!("/workspaces/members/{who}")).await
     }
 
-    pub async fn revoke_all(&self) -> Answer {
+    pub async fn revoke_all(&self) -> ApiResponse {
         self.call("POST", "/workspaces/revoke-all-sessions", None).await
     }
 
     /// Accepts the invitation that `issued` (an answer of create or resend) holds the link of.
-    pub async fn accept(&self, issued: &Answer, more: Value) -> Answer {
+    pub async fn accept(&self, issued: &ApiResponse, more: Value) -> ApiResponse {
         self.post("/auth/accept-invite", proof(issued, more)).await
     }
 
-    pub async fn preview(&self, issued: &Answer) -> Answer {
+    pub async fn preview(&self, issued: &ApiResponse) -> ApiResponse {
         self.post("/auth/invitation", proof(issued, json!({}))).await
     }
 
-    pub async fn decline(&self, issued: &Answer) -> Answer {
+    pub async fn decline(&self, issued: &ApiResponse) -> ApiResponse {
         self.post("/auth/decline-invite", proof(issued, json!({}))).await
     }
 
-    pub async fn refresh(&self) -> Answer {
+    pub async fn refresh(&self) -> ApiResponse {
         self.post("/auth/refresh", json!({"refresh_token": self.refresh})).await
     }
 
@@ -436,7 +436,7 @@ impl Person<'_> {
 }
 
 /// `invite_id` and `token` of an issued invitation's link, with `more` fields.
-pub fn proof(issued: &Answer, more: Value) -> Value {
+pub fn proof(issued: &ApiResponse, more: Value) -> Value {
     let link = issued.body["invite_link"].as_str().unwrap();
     let (_, fragment) = link.split_once('#').unwrap();
     let mut body = more;
@@ -449,14 +449,14 @@ pub fn proof(issued: &Answer, more: Value) -> Value {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
     pub text: String,
 }
 
-impl Answer {
+impl ApiResponse {
     /// A response, read to its end.
     pub async fn read(response: Response) -> Self {
         let (parts, body) = response.into_parts();
