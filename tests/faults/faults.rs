@@ -494,7 +494,7 @@ async fn a_table_that_fails_for_good_is_told_of_in_time_and_nothing_is_half_done
         .map(|(deed, fault)| async move {
             let case = format!("{} {}, {fault:?} for good", deed.operation, deed.case);
             let mut world = theatre.world().await;
-            world.time_to_answer = SHORT;
+            world.request_time_limit = SHORT;
             let before = world.dump().await;
             world.faults.next(WRITES, FOREVER, fault);
             let (began, began_at) = (Instant::now(), world.clock.now().as_millis());
@@ -541,7 +541,7 @@ async fn what_was_done_is_said_to_be_done_though_no_write_is_ever_answered() {
         .map(|(deed, healthy, fault)| async move {
             let case = format!("{} {}, {fault:?} for good", deed.operation, deed.case);
             let mut world = theatre.world().await;
-            world.time_to_answer = LONG;
+            world.request_time_limit = LONG;
             world.faults.next(WRITES, FOREVER, fault);
             let (began, began_at) = (Instant::now(), world.clock.now().as_millis());
             let answer = theatre.act(deed, &world).await;
@@ -565,7 +565,7 @@ async fn a_mail_whose_fate_cannot_be_recorded_fails_no_invitation() {
     let world = World::new().await;
     let theatre = Theatre::open(&world).await;
     let mut world = theatre.world().await;
-    world.time_to_answer = Duration::from_secs(7);
+    world.request_time_limit = Duration::from_secs(7);
     world.faults.after(1, WRITES, FOREVER, Fault::Failed);
     let stage = theatre.stage.in_world(&world);
     let issued = stage.of("ann").invite("new@example.com", "member").await.expect(201);
@@ -573,7 +573,7 @@ async fn a_mail_whose_fate_cannot_be_recorded_fails_no_invitation() {
     assert_eq!(world.mailbox.mails().len(), 1);
     world.faults.stop();
     // Without the time to send it, it is not begun.
-    world.time_to_answer = SHORT;
+    world.request_time_limit = SHORT;
     let stage = theatre.stage.in_world(&world);
     let issued = stage.of("ann").invite("newer@example.com", "member").await.expect(201);
     assert_eq!(issued.body["delivery"]["status"], "queued");
@@ -640,7 +640,7 @@ async fn reads_are_tried_again_and_a_batch_is_read_whole() {
 #[tokio::test]
 async fn a_read_that_never_answers_is_told_of_in_time() {
     let mut world = World::new().await;
-    world.time_to_answer = SHORT;
+    world.request_time_limit = SHORT;
     let ann = world.owner("ann").await;
     world.faults.next(READS, FOREVER, Fault::TimedOut);
     let began = Instant::now();

@@ -453,7 +453,7 @@ async fn one_key_sixteen_times_at_once_is_one_deed() {
 async fn a_request_whose_answers_were_lost_is_finished_by_the_next() {
     for lost in [1, 2, FOREVER] {
         let mut world = World::new().await;
-        world.time_to_answer = Duration::from_secs(3);
+        world.request_time_limit = Duration::from_secs(3);
         let ann = world.owner("ann").await;
         let cut = fault_injection::Fault::Lost(Loss::Failed);
         world.faults.next(&["TransactWriteItems"], lost, cut);
@@ -510,7 +510,7 @@ async fn a_first_try_that_was_overlooked_does_not_refuse_the_second() {
 #[tokio::test]
 async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     let mut world = World::new().await;
-    world.time_to_answer = Duration::from_secs(5);
+    world.request_time_limit = Duration::from_secs(5);
     let ann = world.owner("ann").await;
     // The mail leaves, and neither its fate nor what was said of it can be recorded.
     world.faults.next(&["UpdateItem"], FOREVER, fault_injection::Fault::Refused);
@@ -521,7 +521,7 @@ async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     assert_eq!(mails_to(&world, "ben@example.com"), 1);
     // They are written, and nobody hears of it: a look tells.
     let mut world = World::new().await;
-    world.time_to_answer = Duration::from_secs(7);
+    world.request_time_limit = Duration::from_secs(7);
     let ann = world.owner("ann").await;
     world
         .faults

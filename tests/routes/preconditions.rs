@@ -194,7 +194,7 @@ async fn of_many_with_one_tag_one_wins() {
 #[tokio::test]
 async fn a_change_whose_answer_was_lost_is_no_stale_one() {
     let mut world = World::new().await;
-    world.time_to_answer = Duration::from_secs(3);
+    world.request_time_limit = Duration::from_secs(3);
     let ann = world.owner("ann").await;
     for lost in 1..=3 {
         let current = ann.version().await;

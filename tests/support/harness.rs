@@ -82,7 +82,7 @@ pub struct World {
     /// What DynamoDB calls suffer.
     pub faults: Faults,
     /// How long a request may take: more than Lambda gives it, as tests share a machine.
-    pub time_to_answer: Duration,
+    pub request_time_limit: Duration,
     /// What answers requests.
     pub router: Router,
     people: AtomicU32,
@@ -130,7 +130,7 @@ impl World {
             mailbox,
             calls,
             faults,
-            time_to_answer: Duration::from_secs(60),
+            request_time_limit: Duration::from_secs(60),
             people: AtomicU32::new(0),
             _mailbox_server: Some(server),
         }
@@ -154,7 +154,7 @@ impl World {
             mailbox: self.mailbox.clone(),
             calls: self.calls.clone(),
             faults: self.faults.clone(),
-            time_to_answer: self.time_to_answer,
+            request_time_limit: self.request_time_limit,
             people: AtomicU32::new(0),
             _mailbox_server: None,
         }
@@ -251,7 +251,7 @@ impl World {
             source_ip: Some(address),
             domain_name: Some("api.example.com".to_owned()),
         });
-        request.extensions_mut().insert(Deadline::after(self.time_to_answer));
+        request.extensions_mut().insert(Deadline::after(self.request_time_limit));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let function = template::route(&method, &path).function;
         let answering = self.router.clone().oneshot(request);
