@@ -319,7 +319,7 @@ fn no_text_but_a_cursor_of_the_list_pages_on() {
             return;
         }
         let path = format!("{path}?limit=1&cursor={}", escaped(&sent));
-        let faults = proper(stage.run(owner.act().get(&path)).expect(422)).faults();
+        let faults = proper(stage.run(owner.act().get(&path)).expect(422)).invalid_fields();
         assert_eq!(faults, ["query.cursor"]);
     });
 }

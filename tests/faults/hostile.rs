@@ -127,7 +127,7 @@ async fn a_body_that_is_none_is_told_so_and_changes_nothing() {
         for (name, body) in hostile_bodies(fields) {
             let answer = caller.raw(&operation.method, &path, body).await;
             assert_eq!(answer.status, 422, "{} {name}: {}", operation.name(), answer.text);
-            let faults = proper(answer).faults();
+            let faults = proper(answer).invalid_fields();
             assert!(
                 faults.iter().all(|fault| fault.starts_with("body")),
                 "{} {name}: {faults:?}",
@@ -275,20 +275,20 @@ async fn a_query_that_makes_no_sense_is_told_so() {
             for number in &numbers {
                 let answer = scene.owner.get(&format!("{path}?{name}={number}")).await;
                 assert_eq!(answer.status, 422, "{path} {name}={number}: {}", answer.text);
-                assert_eq!(proper(answer).faults(), [format!("query.{name}")]);
+                assert_eq!(proper(answer).invalid_fields(), [format!("query.{name}")]);
             }
         }
         for limit in ["0", too_many] {
             let answer = scene.owner.get(&format!("{path}?limit={limit}")).await;
-            assert_eq!(proper(answer).faults(), ["query.limit"], "{limit}");
+            assert_eq!(proper(answer).invalid_fields(), ["query.limit"], "{limit}");
         }
         for cursor in cursors {
             let answer = scene.owner.get(&format!("{path}?cursor={cursor}")).await;
             assert_eq!(answer.status, 422, "{path} cursor={cursor:.30}: {}", answer.text);
-            assert_eq!(proper(answer).faults(), ["query.cursor"]);
+            assert_eq!(proper(answer).invalid_fields(), ["query.cursor"]);
         }
         let both = scene.owner.get(&format!("{path}?limit=0&cursor=x")).await;
-        assert_eq!(proper(both).faults(), ["query.cursor", "query.limit"]);
+        assert_eq!(proper(both).invalid_fields(), ["query.cursor", "query.limit"]);
         for harmless in ["?", "?&&&=", "?unknown=1", "?limit=1&unknown", "?limit=1&limit=1"] {
             proper(scene.owner.get(&format!("{path}{harmless}")).await.expect(200));
         }

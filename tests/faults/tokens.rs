@@ -600,7 +600,7 @@ async fn what_only_looks_like_a_refresh_token_is_refused_and_ends_nothing() {
             .signed_out()
             .post("/auth/refresh", json!({"refresh_token": token}))
             .await;
-        assert_eq!(proper(answer).faults(), ["body.refresh_token"]);
+        assert_eq!(proper(answer).invalid_fields(), ["body.refresh_token"]);
     }
     let as_access = vec![
         ("a refresh token".to_owned(), genuine.clone()),

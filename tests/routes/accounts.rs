@@ -179,16 +179,16 @@ async fn all_faults_of_a_registration_are_told_at_once() {
     let before = world.dump_without_limits().await;
     let path = "/auth/register";
     assert_eq!(
-        ann.post(path, json!({})).await.faults(),
+        ann.post(path, json!({})).await.invalid_fields(),
         ["body.email", "body.name", "body.password"]
     );
     let wrong = json!({"email": "nobody", "name": " ", "password": 5, "company": ["x"]});
     assert_eq!(
-        ann.post(path, wrong).await.faults(),
+        ann.post(path, wrong).await.invalid_fields(),
         ["body.company", "body.email", "body.name", "body.password"]
     );
-    assert_eq!(ann.raw("POST", path, "").await.faults(), ["body"]);
-    assert_eq!(ann.raw("POST", path, "{").await.faults(), ["body"]);
+    assert_eq!(ann.raw("POST", path, "").await.invalid_fields(), ["body"]);
+    assert_eq!(ann.raw("POST", path, "{").await.invalid_fields(), ["body"]);
     assert_eq!(world.dump_without_limits().await, before);
 }
 
@@ -234,13 +234,13 @@ async fn a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody() {
     }
     assert_eq!((&answers[0], &answers[0]), (&answers[1], &answers[2]));
     assert_eq!(
-        ann.post("/auth/login", json!({})).await.faults(),
+        ann.post("/auth/login", json!({})).await.invalid_fields(),
         ["body.email", "body.password"]
     );
     assert_eq!(
         ann.post("/auth/login", json!({"email": 1, "password": 2}))
             .await
-            .faults(),
+            .invalid_fields(),
         ["body.email", "body.password"]
     );
 }

@@ -237,14 +237,14 @@ async fn what_is_no_key_is_told_so_and_changes_nothing() {
             let request = person.request("POST", &path).header("idempotency-key", &key);
             let request = request.body(body.to_string().into()).unwrap();
             let answer = world.send(request, person.address).await;
-            assert_eq!(answer.faults(), ["header.Idempotency-Key"], "{path}: {value:?}");
+            assert_eq!(answer.invalid_fields(), ["header.Idempotency-Key"], "{path}: {value:?}");
         }
     }
     let request = ann.request("POST", INVITATIONS).header("idempotency-key", "a");
     let request = request.header("idempotency-key", "a");
     let request = request.body(json!({"email": "cleo@example.com"}).to_string().into());
     assert_eq!(
-        world.send(request.unwrap(), ann.address).await.faults(),
+        world.send(request.unwrap(), ann.address).await.invalid_fields(),
         ["header.Idempotency-Key"]
     );
     assert_eq!(world.dump().await, table);

@@ -307,9 +307,9 @@ async fn an_expiry_lies_ahead_within_ninety_days() {
         json!({"expires_at": 5}),
         json!({"expires_at": "tomorrow"}),
     ] {
-        assert_eq!(owner.patch(&path, body).await.faults(), ["body.expires_at"]);
+        assert_eq!(owner.patch(&path, body).await.invalid_fields(), ["body.expires_at"]);
     }
-    assert_eq!(owner.raw("PATCH", &path, "").await.faults(), ["body"]);
+    assert_eq!(owner.raw("PATCH", &path, "").await.invalid_fields(), ["body"]);
     assert_eq!(world.dump_without_limits().await, before);
     owner
         .extend(&issued.id(), &ahead(&world, 90 * 24 * HOUR))

@@ -227,7 +227,7 @@ async fn a_bad_foreign_or_altered_cursor_or_limit_is_refused() {
             owner
                 .get(&format!("/workspaces/invitations?limit={limit}"))
                 .await
-                .faults(),
+                .invalid_fields(),
             ["query.limit"],
             "{limit}"
         );
@@ -255,7 +255,7 @@ async fn a_bad_foreign_or_altered_cursor_or_limit_is_refused() {
         }
     }
     assert_eq!(
-        owner.get("/workspaces/invitations?limit=0&cursor=!").await.faults(),
+        owner.get("/workspaces/invitations?limit=0&cursor=!").await.invalid_fields(),
         ["query.cursor", "query.limit"]
     );
     owner

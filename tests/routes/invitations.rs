@@ -197,12 +197,12 @@ async fn a_body_of_the_wrong_form_is_422_and_costs_nothing() {
     let owner = world.owner("ann").await;
     let path = "/workspaces/invitations";
     for _ in 0..4 {
-        assert_eq!(owner.post(path, json!({})).await.faults(), ["body.email"]);
+        assert_eq!(owner.post(path, json!({})).await.invalid_fields(), ["body.email"]);
         assert_eq!(
-            owner.post(path, json!({"email": 5, "role": 5})).await.faults(),
+            owner.post(path, json!({"email": 5, "role": 5})).await.invalid_fields(),
             ["body.email", "body.role"]
         );
-        assert_eq!(owner.raw("POST", path, "").await.faults(), ["body"]);
+        assert_eq!(owner.raw("POST", path, "").await.invalid_fields(), ["body"]);
     }
     invite_many(&owner, 10).await;
 }

@@ -257,10 +257,10 @@ async fn a_bad_limit_is_refused() {
     let owner = world.owner("ann").await;
     for limit in ["0", "501", "-1", "x", "", "1.5", "99999999999999999999"] {
         let refused = owner.get(&format!("/workspaces/members?limit={limit}")).await;
-        assert_eq!(refused.faults(), ["query.limit"], "{limit}");
+        assert_eq!(refused.invalid_fields(), ["query.limit"], "{limit}");
     }
     assert_eq!(
-        owner.get("/workspaces/members?limit=0&cursor=!").await.faults(),
+        owner.get("/workspaces/members?limit=0&cursor=!").await.invalid_fields(),
         ["query.cursor", "query.limit"]
     );
     for limit in ["1", "500"] {
@@ -304,7 +304,7 @@ async fn a_bad_foreign_or_altered_cursor_is_refused() {
     }
     for cursor in bad {
         let refused = owner.get(&format!("/workspaces/members?cursor={cursor}")).await;
-        assert_eq!(refused.faults(), ["query.cursor"], "{cursor}");
+        assert_eq!(refused.invalid_fields(), ["query.cursor"], "{cursor}");
     }
     assert_eq!(
         ids(&owner
@@ -447,9 +447,9 @@ async fn a_role_that_is_none_is_refused() {
         json!({"role": ["owner"]}),
         json!({"role": null}),
     ] {
-        assert_eq!(owner.patch(&path, body).await.faults(), ["body.role"]);
+        assert_eq!(owner.patch(&path, body).await.invalid_fields(), ["body.role"]);
     }
-    assert_eq!(owner.raw("PATCH", &path, "").await.faults(), ["body"]);
+    assert_eq!(owner.raw("PATCH", &path, "").await.invalid_fields(), ["body"]);
     assert_eq!(world.dump().await, before);
 }
 
@@ -468,7 +468,7 @@ async fn an_unknown_member_is_404_after_the_body_and_the_role_were_looked_at() {
         owner
             .patch(&format!("/workspaces/members/{nobody}"), json!({}))
             .await
-            .faults(),
+            .invalid_fields(),
         ["body.role"]
     );
     for target in [&nobody, &owner.id, &bob.id] {

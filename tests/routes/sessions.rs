@@ -108,7 +108,7 @@ async fn what_is_no_refresh_token_is_refused() {
             .refused(401, "TOKEN_INVALID");
     }
     assert_eq!(
-        ann.post("/auth/refresh", json!({})).await.faults(),
+        ann.post("/auth/refresh", json!({})).await.invalid_fields(),
         ["body.refresh_token"]
     );
     ann.refresh().await.expect(200);

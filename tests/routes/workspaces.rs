@@ -240,33 +240,33 @@ async fn all_faults_of_an_update_are_told_at_once() {
         .map(|field| format!("body.{field}"))
         .collect();
     every.sort();
-    assert_eq!(owner.put("/workspaces/", wrong.clone()).await.faults(), every);
-    assert_eq!(owner.patch("/workspaces/", wrong).await.faults(), every);
+    assert_eq!(owner.put("/workspaces/", wrong.clone()).await.invalid_fields(), every);
+    assert_eq!(owner.patch("/workspaces/", wrong).await.invalid_fields(), every);
     assert_eq!(
-        owner.put("/workspaces/", json!({"timezone": "x"})).await.faults(),
+        owner.put("/workspaces/", json!({"timezone": "x"})).await.invalid_fields(),
         ["body.name", "body.timezone"]
     );
     assert_eq!(
-        owner.put("/workspaces/", json!({"name": null})).await.faults(),
+        owner.put("/workspaces/", json!({"name": null})).await.invalid_fields(),
         ["body.name"]
     );
     assert_eq!(
-        owner.patch("/workspaces/", json!({"name": null})).await.faults(),
+        owner.patch("/workspaces/", json!({"name": null})).await.invalid_fields(),
         ["body.name"]
     );
     for body in ["", "{", "[]", "null", "\"text\""] {
         assert_eq!(
-            owner.raw("PUT", "/workspaces/", body).await.faults(),
+            owner.raw("PUT", "/workspaces/", body).await.invalid_fields(),
             ["body"],
             "{body}"
         );
         assert_eq!(
-            owner.raw("PATCH", "/workspaces/", body).await.faults(),
+            owner.raw("PATCH", "/workspaces/", body).await.invalid_fields(),
             ["body"],
             "{body}"
         );
         assert_eq!(
-            owner.raw("POST", "/workspaces/", body).await.faults(),
+            owner.raw("POST", "/workspaces/", body).await.invalid_fields(),
             ["body"],
             "{body}"
         );
@@ -320,7 +320,7 @@ async fn each_setting_holds_its_limit_to_the_character() {
     ];
     for (field, value) in exceeds {
         let refused = owner.patch("/workspaces/", json!({field: value.clone()})).await;
-        assert_eq!(refused.faults(), [format!("body.{field}")], "{field} {value:.40}");
+        assert_eq!(refused.invalid_fields(), [format!("body.{field}")], "{field} {value:.40}");
     }
 }
 
@@ -406,9 +406,9 @@ async fn somebody_without_a_workspace_founds_one_and_owns_it() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let bob = leaver(&world, &owner, "bob").await;
-    assert_eq!(bob.post("/workspaces/", json!({})).await.faults(), ["body.name"]);
+    assert_eq!(bob.post("/workspaces/", json!({})).await.invalid_fields(), ["body.name"]);
     assert_eq!(
-        bob.post("/workspaces/", json!({"name": "  "})).await.faults(),
+        bob.post("/workspaces/", json!({"name": "  "})).await.invalid_fields(),
         ["body.name"]
     );
     let founded = bob

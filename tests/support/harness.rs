@@ -497,7 +497,7 @@ impl ApiResponse {
 
     /// The fields that a 422 complains of.
     #[track_caller]
-    pub fn faults(self) -> Vec<String> {
+    pub fn invalid_fields(self) -> Vec<String> {
         let answer = self.refused(422, "VALIDATION_ERROR");
         let path = |fault: &Value| {
             let loc = fault["loc"].as_array().unwrap().iter();
