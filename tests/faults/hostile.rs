@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::support::harness::{ApiResponse, PASSWORD, Person, World, operations};
-use crate::support::invariants::read_but_limits;
+use crate::support::invariants::read_without_limits;
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const UNKNOWN: &str = "00000000-0000-7000-8000-000000000000";
@@ -114,7 +114,7 @@ fn hostile_bodies(fields: &[String]) -> Vec<(String, Vec<u8>)> {
 async fn a_body_that_is_none_is_told_so_and_changes_nothing() {
     let world = World::new().await;
     let scene = Scene::new(&world).await;
-    let before = read_but_limits(&world).await;
+    let before = read_without_limits(&world).await;
     for operation in operations() {
         let Some(fields) = &operation.fields else { continue };
         assert!(!fields.is_empty(), "{} has no fields", operation.name());
@@ -135,14 +135,14 @@ async fn a_body_that_is_none_is_told_so_and_changes_nothing() {
             );
         }
     }
-    assert_eq!(read_but_limits(&world).await, before);
+    assert_eq!(read_without_limits(&world).await, before);
 }
 
 #[tokio::test]
 async fn a_strange_text_is_taken_for_what_it_is() {
     let world = World::new().await;
     let scene = Scene::new(&world).await;
-    let before = read_but_limits(&world).await;
+    let before = read_without_limits(&world).await;
     let texts = [
         "",
         " ",
@@ -183,14 +183,14 @@ async fn a_strange_text_is_taken_for_what_it_is() {
             );
         }
     }
-    assert_eq!(read_but_limits(&world).await, before);
+    assert_eq!(read_without_limits(&world).await, before);
 }
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_before_all_else() {
     let world = World::new().await;
     let scene = Scene::new(&world).await;
-    let before = read_but_limits(&world).await;
+    let before = read_without_limits(&world).await;
     for operation in operations() {
         for caller in [scene.owner.clone(), scene.owner.signed_out()] {
             let path = operation.about(&scene.id(&operation.path));
@@ -200,7 +200,7 @@ async fn a_body_beyond_the_limit_is_refused_before_all_else() {
             proper(answer).refused(413, "PAYLOAD_TOO_LARGE");
         }
     }
-    assert_eq!(read_but_limits(&world).await, before);
+    assert_eq!(read_without_limits(&world).await, before);
 }
 
 #[tokio::test]

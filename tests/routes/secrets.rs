@@ -223,7 +223,7 @@ async fn a_life_leaves_no_secret_behind() {
     }
 
     let table = invariants::read(&world).await;
-    invariants::hold(&table);
+    invariants::assert_hold(&table);
     let text = table.values().cloned().collect::<Value>().to_string();
     secrets.are_not_in("the table", &text);
 

@@ -35,7 +35,7 @@ pub async fn read(world: &World) -> Table {
 }
 
 /// The table without rate limits, which refused requests count against too.
-pub async fn read_but_limits(world: &World) -> Table {
+pub async fn read_without_limits(world: &World) -> Table {
     let mut table = read(world).await;
     table.retain(|_, item| item["entity"] != "limit");
     table
@@ -43,7 +43,7 @@ pub async fn read_but_limits(world: &World) -> Table {
 
 /// Fails with every invariant that does not hold.
 #[track_caller]
-pub fn hold(table: &Table) {
+pub fn assert_hold(table: &Table) {
     let faults = faults(table);
     assert!(
         faults.is_empty(),
@@ -54,7 +54,7 @@ pub fn hold(table: &Table) {
 
 /// Reads the table and fails with every invariant that does not hold.
 pub async fn check(world: &World) {
-    hold(&read(world).await);
+    assert_hold(&read(world).await);
 }
 
 fn json(value: &AttributeValue) -> Value {
@@ -615,7 +615,7 @@ mod tests {
         usage_support::roll_up(&world, &workspace).await;
         used().await;
         let table = read(&world).await;
-        hold(&table);
+        assert_hold(&table);
         let breaks = |entity: &str, change: fn(&mut Value)| {
             let mut broken = table.clone();
             let item = broken.values_mut().find(|item| item["entity"] == entity).unwrap();
@@ -644,7 +644,7 @@ mod tests {
         let ann = world.owner("ann").await;
         ann.invite("ben@example.com", "member").await.expect(201);
         let table = read(&world).await;
-        hold(&table);
+        assert_hold(&table);
         for key in table.keys().filter(|(pk, _)| !pk.starts_with("LIMIT#") && pk != "KEYS") {
             let mut broken = table.clone();
             broken.remove(key);
