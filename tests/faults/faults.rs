@@ -716,7 +716,7 @@ async fn usage_is_taken_once_and_no_message_comes_back_whose_record_was() {
                 .map(|_| usage_support::record(&workspace, "location_event", 1, &now))
                 .collect();
             world.faults.next(WRITES, times, fault);
-            usage_support::use_up(&world, &records).await;
+            usage_support::ingest_records(&world, &records).await;
             tokio::time::sleep(if fault == Fault::Late {
                 LATE_AT_MOST
             } else {
@@ -732,7 +732,7 @@ async fn usage_is_taken_once_and_no_message_comes_back_whose_record_was() {
             })
             .await;
             assert_eq!(world.faults.injected()[fault.name()], 2 * times);
-            let seen = usage_support::seen(&ann).await;
+            let seen = usage_support::usage_of(&ann).await;
             assert_eq!(seen["location_events"], 5, "{fault:?}: {seen}");
             assert_eq!(seen["month"]["location_events"], 5, "{fault:?}: {seen}");
             invariants::check(&world).await;

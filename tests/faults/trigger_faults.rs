@@ -15,7 +15,7 @@ use shared::store::keys::shard_of;
 use crate::support::deployed::in_role;
 use crate::support::fault_injection::{FOREVER, Fault, Loss, READS, Throttle, WRITES};
 use crate::support::harness::World;
-use crate::support::usage_support::{batch, record, roll_up, travel, use_up};
+use crate::support::usage_support::{batch, record, roll_up, advance_to, ingest_records};
 use crate::support::outcome::Outcome;
 
 /// Cases that run at once: most of their time they wait.
@@ -135,19 +135,19 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let world = World::new().await;
-        travel(&world, NOON);
+        advance_to(&world, NOON);
         let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
         world.joins(&ann, "olga", "owner").await;
         let workspaces = [ann.workspace().await.id(), eve.workspace().await.id()];
         let [workspace, others] = &workspaces;
         let event = |count, moment| record(workspace, "location_event", count, moment);
         world.mailbox.set_fault(Some(MailFault::too_many_requests()));
-        use_up(&world, &[event(400_000, "2096-03-14T11:00:00Z")]).await;
+        ingest_records(&world, &[event(400_000, "2096-03-14T11:00:00Z")]).await;
         roll_up(&world, workspace).await;
         let queued = ann.invite("queued@example.com", "member").await.expect(201);
         world.mailbox.set_fault(None);
         let sent = ann.invite("sent@example.com", "member").await.expect(201);
-        use_up(
+        ingest_records(
             &world,
             &[event(100_000, "2096-03-15T11:00:00Z"), event(5, "2096-02-20T11:00:00Z")],
         )
@@ -174,7 +174,7 @@ impl Stage {
     /// A world in which nothing but the stage is set.
     async fn world(&self) -> World {
         let world = World::new().await;
-        travel(&world, NOON);
+        advance_to(&world, NOON);
         world.pass(LATER_S);
         for some in self.items.chunks(25) {
             let puts = some.iter().map(|item| {

@@ -8,7 +8,7 @@ use local::mailbox::Mail;
 use serde_json::{Value, json};
 
 use crate::support::harness::{ApiResponse, PASSWORD, World};
-use crate::support::usage_support::{new_id, record, roll_up, use_up};
+use crate::support::usage_support::{new_id, record, roll_up, ingest_records};
 
 /// Names by which somebody would lead a reader elsewhere.
 const LURES: [&str; 12] = [
@@ -114,7 +114,7 @@ async fn a_name_makes_no_link_and_no_markup_of_a_notice() {
         owner.patch("/workspaces/", json!({"name": name})).await.expect(200);
         let workspace = owner.workspace().await.id();
         let now = world.clock.now().to_string();
-        use_up(&world, &[record(&workspace, "location_event", 400_000, &now)]).await;
+        ingest_records(&world, &[record(&workspace, "location_event", 400_000, &now)]).await;
         roll_up(&world, &workspace).await;
         world.mailbox.latest_to(&owner.email).unwrap()
     };

@@ -10,7 +10,7 @@ use shared::event::Deadline;
 use crate::support::harness::{Person, World};
 
 /// Moves the clock on to `moment`, which lies ahead.
-fn travel(world: &World, moment: &str) {
+fn advance_to(world: &World, moment: &str) {
     let moment: Time = moment.parse().unwrap();
     let ahead = moment.as_millis() - world.clock.now().as_millis();
     assert!(ahead > 0);
@@ -43,7 +43,7 @@ async fn a_new_workspace_has_used_nothing() {
     let world = World::new().await;
     let mut owner = world.owner("ann").await;
     let created_at = owner.workspace().await.body["created_at"].clone();
-    travel(&world, "2096-02-29T12:00:00Z");
+    advance_to(&world, "2096-02-29T12:00:00Z");
     owner.log_in().await;
     let expected = json!({
         "location_events": 0,
@@ -90,7 +90,7 @@ async fn without_a_workspace_there_is_no_usage() {
 async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     let world = World::new().await;
     let mut owner = world.owner("ann").await;
-    travel(&world, "2096-12-31T12:00:00Z");
+    advance_to(&world, "2096-12-31T12:00:00Z");
     owner.log_in().await;
     let other = world.owner("eve").await;
     used(&world, &owner, "location_event", 10_000, "2096-12-31T11:59:59.999Z").await;
@@ -129,7 +129,7 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
         0
     );
 
-    travel(&world, "2097-01-01T00:00:00Z");
+    advance_to(&world, "2097-01-01T00:00:00Z");
     owner.log_in().await;
     let next = owner.get("/workspaces/usage").await.expect(200);
     assert_eq!(

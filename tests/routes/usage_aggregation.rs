@@ -18,7 +18,7 @@ use shared::store::usage::Month;
 
 use crate::support::harness::World;
 use crate::support::invariants;
-use crate::support::usage_support::{aggregate, deliver, record, roll_up, rolled_up, seen, travel, use_up};
+use crate::support::usage_support::{aggregate, deliver, record, roll_up, rolled_up, usage_of, advance_to, ingest_records};
 
 const NOON: &str = "2096-03-15T12:00:00Z";
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -55,11 +55,11 @@ fn told(who: &str, share: &str) -> (String, String) {
 #[tokio::test]
 async fn hours_go_to_the_day_and_the_month_in_which_they_lie() {
     let world = World::new().await;
-    travel(&world, "2096-03-01T00:00:00Z");
+    advance_to(&world, "2096-03-01T00:00:00Z");
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let event = |count, moment| record(&workspace, "location_event", count, moment);
-    use_up(
+    ingest_records(
         &world,
         &[
             event(1, "2096-02-28T23:59:59.999Z"),
@@ -81,7 +81,7 @@ async fn hours_go_to_the_day_and_the_month_in_which_they_lie() {
         ("2096-03-01", 110_000, 0),
     ]);
     assert_eq!(rolled_up(&world, &workspace).await, expected);
-    let usage = seen(&ann).await;
+    let usage = usage_of(&ann).await;
     assert_eq!(
         (&usage["event_units"], &usage["month"]["event_units"]),
         (&json!(110_000), &json!(110_000))
@@ -92,11 +92,11 @@ async fn hours_go_to_the_day_and_the_month_in_which_they_lie() {
 #[tokio::test]
 async fn a_late_record_corrects_its_day_and_its_month_and_no_other() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let event = |count, moment| record(&workspace, "location_event", count, moment);
-    use_up(
+    ingest_records(
         &world,
         &[
             event(1, "2096-03-15T11:00:00Z"),
@@ -107,7 +107,7 @@ async fn a_late_record_corrects_its_day_and_its_month_and_no_other() {
     .await;
     roll_up(&world, &workspace).await;
     world.pass(3_600);
-    use_up(&world, &[event(8, "2096-02-10T08:30:00Z")]).await;
+    ingest_records(&world, &[event(8, "2096-02-10T08:30:00Z")]).await;
     roll_up(&world, &workspace).await;
     let expected = totals([
         ("2096-02", 14, 0),
@@ -123,10 +123,10 @@ async fn a_late_record_corrects_its_day_and_its_month_and_no_other() {
 #[tokio::test]
 async fn running_again_changes_nothing_and_touches_nobody() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    use_up(
+    ingest_records(
         &world,
         &[record(&workspace, "location_event", 5, "2096-03-15T11:00:00Z")],
     )
@@ -155,7 +155,7 @@ async fn running_again_changes_nothing_and_touches_nobody() {
 #[tokio::test]
 async fn two_runs_at_once_give_the_same_numbers() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     for round in 1..=5 {
@@ -169,7 +169,7 @@ async fn two_runs_at_once_give_the_same_numbers() {
                 )
             })
             .collect();
-        use_up(&world, &records).await;
+        ingest_records(&world, &records).await;
         let runs = (0..3).map(|_| roll_up(&world, &workspace));
         futures::future::join_all(runs).await;
     }
@@ -181,7 +181,7 @@ async fn two_runs_at_once_give_the_same_numbers() {
 #[tokio::test]
 async fn records_that_come_during_a_run_are_in_it_or_in_the_next() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let batch = || -> Vec<Value> {
@@ -193,9 +193,9 @@ async fn records_that_come_during_a_run_are_in_it_or_in_the_next() {
     for _ in 0..10 {
         let (one, other) = (batch(), batch());
         futures::join!(
-            use_up(&world, &one),
+            ingest_records(&world, &one),
             roll_up(&world, &workspace),
-            use_up(&world, &other),
+            ingest_records(&world, &other),
             roll_up(&world, &workspace)
         );
         // What was not rolled up is news.
@@ -211,9 +211,9 @@ async fn records_that_come_during_a_run_are_in_it_or_in_the_next() {
 #[tokio::test]
 async fn a_run_that_was_overtaken_writes_nothing() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let workspace = world.owner("ann").await.workspace().await.id();
-    let used = async |count, moment: &str| use_up(&world, &[record(&workspace, "location_event", count, moment)]).await;
+    let used = async |count, moment: &str| ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await;
     used(1, "2096-03-14T11:00:00Z").await;
     roll_up(&world, &workspace).await;
     used(2, "2096-03-13T11:00:00Z").await;
@@ -244,7 +244,7 @@ async fn a_run_that_was_overtaken_writes_nothing() {
 #[tokio::test]
 async fn one_run_makes_up_for_hours_that_were_missed() {
     let world = World::new().await;
-    travel(&world, "2096-03-15T21:00:00Z");
+    advance_to(&world, "2096-03-15T21:00:00Z");
     let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
     let workspaces = [ann.workspace().await.id(), eve.workspace().await.id()];
     for hour in 21..24 {
@@ -252,7 +252,7 @@ async fn one_run_makes_up_for_hours_that_were_missed() {
         let records = workspaces
             .each_ref()
             .map(|workspace| record(workspace, "location_event", 1, &moment));
-        use_up(&world, &records).await;
+        ingest_records(&world, &records).await;
         world.pass(3_600);
     }
     let ran = aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
@@ -266,10 +266,10 @@ async fn one_run_makes_up_for_hours_that_were_missed() {
 #[tokio::test]
 async fn as_of_is_the_start_of_the_last_whole_run_of_the_workspaces_shard() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let made = ann.workspace().await;
-    let as_of = async || -> Time { seen(&ann).await["as_of"].as_str().unwrap().parse().unwrap() };
+    let as_of = async || -> Time { usage_of(&ann).await["as_of"].as_str().unwrap().parse().unwrap() };
     let created_at: Time = made.body["created_at"].as_str().unwrap().parse().unwrap();
     assert_eq!(as_of().await, created_at);
 
@@ -284,7 +284,7 @@ async fn as_of_is_the_start_of_the_last_whole_run_of_the_workspaces_shard() {
     let ran = as_of().await;
     assert!(ran >= started && ran <= world.clock.now());
 
-    use_up(
+    ingest_records(
         &world,
         &[record(&made.id(), "location_event", 1, "2096-03-15T11:00:00Z")],
     )
@@ -296,7 +296,7 @@ async fn as_of_is_the_start_of_the_last_whole_run_of_the_workspaces_shard() {
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
     assert!(as_of().await > ran);
     assert_eq!(
-        seen(&ann).await["location_events"],
+        usage_of(&ann).await["location_events"],
         1,
         "the next run goes on where it ended"
     );
@@ -305,11 +305,11 @@ async fn as_of_is_the_start_of_the_last_whole_run_of_the_workspaces_shard() {
 #[tokio::test]
 async fn a_workspace_made_since_the_last_run_is_as_old_as_itself() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
     world.pass(60);
     let ann = world.owner("ann").await;
-    assert_eq!(seen(&ann).await["as_of"], ann.workspace().await.body["created_at"]);
+    assert_eq!(usage_of(&ann).await["as_of"], ann.workspace().await.body["created_at"]);
 }
 
 #[tokio::test]
@@ -334,12 +334,12 @@ async fn what_is_no_schedule_is_refused() {
 #[tokio::test]
 async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
     let (broken, well) = (ann.workspace().await.id(), eve.workspace().await.id());
-    use_up(&world, &[record(&broken, "location_event", 5, "2096-03-15T11:00:00Z")]).await;
+    ingest_records(&world, &[record(&broken, "location_event", 5, "2096-03-15T11:00:00Z")]).await;
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
-    let as_of = seen(&ann).await["as_of"].clone();
+    let as_of = usage_of(&ann).await["as_of"].clone();
     // Hours that are gone make no day smaller.
     for split in 0..4 {
         let hour = Key::usage_hour(broken.parse().unwrap(), "2096-03-15T11", split);
@@ -355,7 +355,7 @@ async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks(
             .await
             .unwrap();
     }
-    use_up(
+    ingest_records(
         &world,
         &[
             record(&broken, "location_event", 1, "2096-03-15T10:00:00Z"),
@@ -365,8 +365,8 @@ async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks(
     .await;
     let failed = aggregate(&world, &hourly(), A_MINUTE).await;
     assert!(matches!(failed, Err(EventError::Failed(_))), "{failed:?}");
-    assert_eq!(seen(&eve).await["location_events"], 1);
-    let usage = seen(&ann).await;
+    assert_eq!(usage_of(&eve).await["location_events"], 1);
+    let usage = usage_of(&ann).await;
     assert_eq!((&usage["location_events"], &usage["as_of"]), (&json!(5), &as_of));
     assert_eq!(
         world.rows(&["usage-dirty-marker", &broken]).await.len(),
@@ -378,14 +378,14 @@ async fn a_workspace_that_cannot_be_rolled_up_stops_no_other_and_no_day_shrinks(
 #[tokio::test]
 async fn every_owner_hears_of_each_threshold_once() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let olga = world.joins(&ann, "olga", "owner").await;
     world.joins(&ann, "max", "manager").await;
     let workspace = ann.workspace().await.id();
     let name = ann.workspace().await.body["name"].as_str().unwrap().to_owned();
     let used = async |count, moment: &str| {
-        use_up(&world, &[record(&workspace, "location_event", count, moment)]).await;
+        ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await;
         futures::join!(roll_up(&world, &workspace), roll_up(&world, &workspace));
         roll_up(&world, &workspace).await;
     };
@@ -414,7 +414,7 @@ async fn every_owner_hears_of_each_threshold_once() {
     assert_eq!(notices(&world), at_100);
     assert_eq!(world.rows(&[r#""entity": S("notice")"#, "DUE"]).await, [""; 0]);
 
-    travel(&world, "2096-04-02T00:00:00Z");
+    advance_to(&world, "2096-04-02T00:00:00Z");
     used(400_000, "2096-04-01T11:00:00Z").await;
     assert_eq!(notices(&world).len(), 6, "a new month is counted anew");
     invariants::check(&world).await;
@@ -423,10 +423,10 @@ async fn every_owner_hears_of_each_threshold_once() {
 #[tokio::test]
 async fn both_thresholds_crossed_at_once_are_two_notices() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    use_up(
+    ingest_records(
         &world,
         &[record(&workspace, "action_delivery", 1_000_000, "2096-03-15T11:00:00Z")],
     )
@@ -438,7 +438,7 @@ async fn both_thresholds_crossed_at_once_are_two_notices() {
 #[tokio::test]
 async fn each_tier_has_thresholds_of_its_own_and_enterprise_none() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let on = async |tier| {
@@ -450,7 +450,7 @@ async fn each_tier_has_thresholds_of_its_own_and_enterprise_none() {
         moved.unwrap();
     };
     let used = async |count| {
-        use_up(
+        ingest_records(
             &world,
             &[record(&workspace, "location_event", count, "2096-03-15T11:00:00Z")],
         )
@@ -478,20 +478,20 @@ async fn each_tier_has_thresholds_of_its_own_and_enterprise_none() {
 #[tokio::test]
 async fn a_notice_that_was_not_mailed_stays_due_and_goes_out_once() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     world.joins(&ann, "olga", "owner").await;
     let workspace = ann.workspace().await.id();
     // Ann's mail meets it, Olga's goes out.
     world.mailbox.fault_next(1, Fault::too_many_requests());
-    use_up(
+    ingest_records(
         &world,
         &[record(&workspace, "location_event", 400_000, "2096-03-15T11:00:00Z")],
     )
     .await;
     roll_up(&world, &workspace).await;
     assert_eq!(notices(&world), [told("olga", "80 %")]);
-    assert_eq!(seen(&ann).await["location_events"], 400_000, "usage waits for no mail");
+    assert_eq!(usage_of(&ann).await["location_events"], 400_000, "usage waits for no mail");
     invariants::check(&world).await;
 
     let retry = async || {
@@ -518,7 +518,7 @@ async fn a_notice_that_was_not_mailed_stays_due_and_goes_out_once() {
 #[tokio::test]
 async fn a_silent_mail_service_ends_a_turn_and_the_next_one_goes_on() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     for number in 0..6 {
         world.joins(&ann, &format!("olga{number}"), "owner").await;
@@ -530,7 +530,7 @@ async fn a_silent_mail_service_ends_a_turn_and_the_next_one_goes_on() {
         serde_json::to_value(report.unwrap()).unwrap()
     };
     let records = [record(&workspace, "location_event", 400_000, "2096-03-15T11:00:00Z")];
-    use_up(&world, &records).await;
+    ingest_records(&world, &records).await;
     world.mailbox.set_fault(Some(Fault::Silence { accepted: false }));
     for turn in 1..=2 {
         let (before, started) = (world.mailbox.attempts(), Instant::now());
@@ -563,7 +563,7 @@ async fn a_silent_mail_service_ends_a_turn_and_the_next_one_goes_on() {
 #[tokio::test]
 async fn one_workspaces_records_are_no_others() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
     let workspaces = [ann.workspace().await.id(), eve.workspace().await.id()];
     let mut shared_id = workspaces
@@ -577,6 +577,6 @@ async fn one_workspaces_records_are_no_others() {
         [0; 0]
     );
     aggregate(&world, &hourly(), A_MINUTE).await.unwrap();
-    assert_eq!(seen(&ann).await["location_events"], 1);
-    assert_eq!(seen(&eve).await["location_events"], 2);
+    assert_eq!(usage_of(&ann).await["location_events"], 1);
+    assert_eq!(usage_of(&eve).await["location_events"], 2);
 }

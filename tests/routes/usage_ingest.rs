@@ -12,7 +12,7 @@ use crate::support::harness::World;
 use crate::support::invariants;
 use crate::support::logs::Logs;
 use crate::support::usage_support::{
-    batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, seen, travel, use_up,
+    batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, usage_of, advance_to, ingest_records,
 };
 
 const NOON: &str = "2096-03-15T12:00:00Z";
@@ -20,7 +20,7 @@ const NOON: &str = "2096-03-15T12:00:00Z";
 #[tokio::test]
 async fn a_record_counts_once_however_often_it_comes() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let once = record(&workspace, "location_event", 7, "2096-03-15T11:59:00Z");
@@ -31,20 +31,20 @@ async fn a_record_counts_once_however_often_it_comes() {
     elsewhere["occurred_at"] = json!("2096-03-15T13:29:00+01:30");
     let another = record(&workspace, "action_delivery", 3, "2096-03-15T11:59:00Z");
     for _ in 0..3 {
-        use_up(&world, &[once.clone(), capitals.clone(), elsewhere.clone()]).await;
-        use_up(&world, &[another.clone(), once.clone()]).await;
+        ingest_records(&world, &[once.clone(), capitals.clone(), elsewhere.clone()]).await;
+        ingest_records(&world, &[another.clone(), once.clone()]).await;
     }
     roll_up(&world, &workspace).await;
-    let usage = seen(&ann).await;
+    let usage = usage_of(&ann).await;
     assert_eq!(
         (&usage["location_events"], &usage["action_deliveries"]),
         (&json!(7), &json!(3))
     );
     assert_eq!(usage["event_units"], json!(8.5));
-    use_up(&world, &[once]).await;
+    ingest_records(&world, &[once]).await;
     roll_up(&world, &workspace).await;
     assert_eq!(
-        seen(&ann).await["event_units"],
+        usage_of(&ann).await["event_units"],
         json!(8.5),
         "it came after it was rolled up"
     );
@@ -54,7 +54,7 @@ async fn a_record_counts_once_however_often_it_comes() {
 #[tokio::test]
 async fn batches_with_the_same_records_at_once_count_them_once() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let records: Vec<String> = (0..20)
@@ -70,14 +70,14 @@ async fn batches_with_the_same_records_at_once_count_them_once() {
     }
     assert_eq!(deliver(&world, &records).await, [0; 0]);
     roll_up(&world, &workspace).await;
-    assert_eq!(seen(&ann).await["location_events"], 20);
+    assert_eq!(usage_of(&ann).await["location_events"], 20);
     invariants::check(&world).await;
 }
 
 #[tokio::test]
 async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let good = || record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z");
@@ -148,14 +148,14 @@ async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
     assert_eq!(deliver(&world, &bodies).await, expected);
     assert_eq!(deliver(&world, &bodies).await, expected, "again");
     roll_up(&world, &workspace).await;
-    assert_eq!(seen(&ann).await["location_events"], wrong.len() + 1);
+    assert_eq!(usage_of(&ann).await["location_events"], wrong.len() + 1);
     invariants::check(&world).await;
 }
 
 #[tokio::test]
 async fn a_record_is_taken_from_35_days_late_to_5_minutes_ahead() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let bodies = [
@@ -175,13 +175,13 @@ async fn a_record_is_taken_from_35_days_late_to_5_minutes_ahead() {
 #[tokio::test]
 async fn sums_beyond_64_bits_stay_exact() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let at = "2096-03-15T11:00:00Z";
     let most = || record(&workspace, "location_event", u64::MAX, at);
-    use_up(&world, &[most(), most(), record(&workspace, "action_delivery", 1, at)]).await;
-    use_up(&world, &[most()]).await;
+    ingest_records(&world, &[most(), most(), record(&workspace, "action_delivery", 1, at)]).await;
+    ingest_records(&world, &[most()]).await;
     roll_up(&world, &workspace).await;
     let text = ann.get("/workspaces/usage").await.expect(200).text;
     for expected in [
@@ -196,7 +196,7 @@ async fn sums_beyond_64_bits_stay_exact() {
 #[tokio::test]
 async fn ten_thousand_records_at_once_count_once_each() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
     let workspaces = [ann.workspace().await.id(), eve.workspace().await.id()];
     let bodies: Vec<String> = (0..10_000)
@@ -214,7 +214,7 @@ async fn ten_thousand_records_at_once_count_once_each() {
     assert!(left.is_empty(), "{} records are left", left.len());
     for (person, workspace, count) in [(&ann, &workspaces[0], 8_000), (&eve, &workspaces[1], 2_000)] {
         roll_up(&world, workspace).await;
-        assert_eq!(seen(person).await["location_events"], count);
+        assert_eq!(usage_of(person).await["location_events"], count);
     }
 }
 
@@ -229,7 +229,7 @@ async fn an_empty_batch_costs_nothing() {
 #[tokio::test]
 async fn a_batch_costs_a_read_for_its_workspaces_and_a_transaction_an_hour() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let records: Vec<Value> = (0..50)
@@ -237,7 +237,7 @@ async fn a_batch_costs_a_read_for_its_workspaces_and_a_transaction_an_hour() {
         .map(|moment| record(&workspace, "location_event", 1, moment))
         .collect();
     world.calls.forget();
-    use_up(&world, &records).await;
+    ingest_records(&world, &records).await;
     assert_eq!(
         world.calls.operations(),
         ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]
@@ -267,7 +267,7 @@ async fn what_is_no_batch_is_refused() {
 #[tokio::test]
 async fn a_message_that_cannot_be_named_fails_the_whole_call_rather_than_pass_for_taken() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let good = record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z").to_string();
@@ -278,13 +278,13 @@ async fn a_message_that_cannot_be_named_fails_the_whole_call_rather_than_pass_fo
     // So the queue delivers both again.
     assert_eq!(deliver(&world, &[good.as_str(), "{"]).await, [1]);
     roll_up(&world, &workspace).await;
-    assert_eq!(seen(&ann).await["location_events"], 1);
+    assert_eq!(usage_of(&ann).await["location_events"], 1);
 }
 
 #[tokio::test]
 async fn what_there_is_no_time_for_is_delivered_again() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let bodies: Vec<String> = (0..3)
@@ -295,13 +295,13 @@ async fn what_there_is_no_time_for_is_delivered_again() {
     assert_eq!(world.rows(&["usage-record"]).await, [""; 0]);
     assert_eq!(deliver(&world, &bodies).await, [0; 0]);
     roll_up(&world, &workspace).await;
-    assert_eq!(seen(&ann).await["location_events"], 3);
+    assert_eq!(usage_of(&ann).await["location_events"], 3);
 }
 
 #[tokio::test]
 async fn a_deleted_workspace_uses_nothing() {
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let record = || record(&workspace, "location_event", 1_000_000, "2096-03-15T11:00:00Z").to_string();
@@ -320,7 +320,7 @@ async fn the_log_names_the_record_that_was_refused_and_shows_nothing_of_its_body
     let subscriber = tracing_subscriber::fmt().json().with_max_level(LevelFilter::INFO);
     let _logged = subscriber.with_writer(logs.clone()).finish().set_default();
     let world = World::new().await;
-    travel(&world, NOON);
+    advance_to(&world, NOON);
     let workspace = world.owner("ann").await.workspace().await.id();
     let of = |workspace: &str, count: u64, at: &str| {
         let mut record = record(workspace, "location_event", count, at);

@@ -609,7 +609,7 @@ mod tests {
         let now = world.clock.now().to_string();
         let used = async || {
             let records = [usage_support::record(&workspace, "location_event", 400_000, &now)];
-            usage_support::use_up(&world, &records).await;
+            usage_support::ingest_records(&world, &records).await;
         };
         used().await;
         usage_support::roll_up(&world, &workspace).await;

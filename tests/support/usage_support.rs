@@ -15,7 +15,7 @@ use crate::support::harness::{Person, World};
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Moves the clock on to `moment`, which lies ahead, to the second.
-pub fn travel(world: &World, moment: &str) {
+pub fn advance_to(world: &World, moment: &str) {
     let moment: Time = moment.parse().unwrap();
     let ahead = moment.as_millis() - world.clock.now().as_millis();
     assert!(ahead > 0, "{moment} is past");
@@ -68,7 +68,7 @@ pub async fn deliver<B: AsRef<str>>(world: &World, bodies: &[B]) -> Vec<usize> {
 }
 
 /// Delivers records in one batch, of which every one is taken.
-pub async fn use_up(world: &World, records: &[Value]) {
+pub async fn ingest_records(world: &World, records: &[Value]) {
     let bodies: Vec<String> = records.iter().map(Value::to_string).collect();
     assert_eq!(deliver(world, &bodies).await, [0; 0]);
 }
@@ -112,6 +112,6 @@ pub async fn rolled_up(world: &World, workspace: &str) -> BTreeMap<String, (u128
 }
 
 /// What somebody sees of their workspace's usage.
-pub async fn seen(person: &Person<'_>) -> Value {
+pub async fn usage_of(person: &Person<'_>) -> Value {
     person.get("/workspaces/usage").await.expect(200).body
 }
