@@ -19,6 +19,7 @@ pub mod lambda;
 pub mod mailer;
 pub mod models;
 pub mod notices;
+pub mod operation;
 pub mod outbox;
 pub mod secret;
 pub mod store;

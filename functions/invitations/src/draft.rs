@@ -1,4 +1,4 @@
-//! A new invitation on its way: made and committed, then mailed, then answered with what became of the mail.
+//! A new invitation before its commit, and the sending of its mail after the commit.
 
 use shared::auth::access::Access;
 use shared::auth::invite::link;
@@ -15,6 +15,7 @@ use shared::outbox::{self, ClaimedInvitationMail};
 use shared::secret::SecretHash;
 use shared::store::Key;
 use shared::store::account::EmailRecord;
+use shared::store::admitted::Admitted;
 use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::{NewInvitation, NewMail};
 use shared::store::limit::{Limit, Slot};
@@ -23,53 +24,44 @@ use url::Url;
 
 use crate::wire::InvitationIssuedOut;
 
-/// A new invitation, and its link.
+/// A new invitation and its link.
 pub(crate) struct InvitationDraft {
     invitation: Invitation,
     pending: Pending,
     link: String,
-    /// The slot of its maker's limit that it takes.
-    slot: Slot,
-    /// The slot of its recipient's budget that its mail takes; none when the mail is withheld.
+    /// The slot of the recipient's budget that the mail takes; none when the mail is withheld.
     mail_slot: Option<Slot>,
 }
 
-/// What an e-mail may get of invitations' mails, from all workspaces. A mail above it is withheld.
+/// The budget of invitation mails that one e-mail address receives from all workspaces. A mail over the budget is withheld.
 pub(crate) fn recipient_budget(email: &EmailAddress) -> Limit {
     Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
 
-/// Whom an invitation is for, and as what.
+/// The recipient of a new invitation.
 pub(crate) struct Recipient {
     pub(crate) email: EmailAddress,
     pub(crate) role: Role,
-    /// How often the e-mail has accepted.
+    /// The invite epoch of the e-mail address.
     pub(crate) invite_epoch: u64,
-    /// What the e-mail's budget has for the mail.
-    pub(crate) turn: BudgetState,
+    /// The state of the recipient's mail budget.
+    pub(crate) budget: BudgetState,
 }
 
 impl InvitationDraft {
-    /// An invitation of `to` by the caller.
-    pub(crate) fn new(
-        app: &App,
-        gateway: &Gateway,
-        access: &Access,
-        to: Recipient,
-        slot: Slot,
-        now: Time,
-    ) -> Result<Self, Error> {
+    /// Drafts an invitation of `to` by the caller, valid for the configured time.
+    pub(crate) fn new(app: &App, gateway: &Gateway, access: &Access, to: Recipient, now: Time) -> Result<Self, Error> {
         let Recipient {
             email,
             role,
             invite_epoch,
-            turn,
+            budget,
         } = to;
         let id = InvitationId::new(now);
         let token = app.invitation_key()?.token(id);
         let inviter = access.user();
         let page = page(app, gateway)?;
-        let mail_slot = recipient_budget(&email).slot_of(turn, now);
+        let mail_slot = recipient_budget(&email).slot_of(budget, now);
         Ok(Self {
             link: link(&page, id, &token),
             pending: Pending {
@@ -85,9 +77,8 @@ impl InvitationDraft {
                     None => Delivery::withheld(now),
                 },
                 link_page: page,
-                recipient_budget: turn,
+                recipient_budget: budget,
             },
-            slot,
             mail_slot,
             invitation: Invitation {
                 id,
@@ -105,82 +96,81 @@ impl InvitationDraft {
         })
     }
 
-    /// The invitation as the store makes it.
+    /// The draft in the form that the store commits.
     pub(crate) fn new_invitation<'a>(
         &'a self,
         replaced: Option<InvitationId>,
-        once: &'a IdempotentRequest,
+        admitted: &'a Admitted,
     ) -> NewInvitation<'a> {
         NewInvitation {
             invitation: &self.invitation,
             pending: &self.pending,
             replaced,
-            slot: &self.slot,
             mail: self.mail_slot.as_ref().map(|slot| NewMail {
                 due_at: self.mail_due_at(),
                 slot,
             }),
-            once,
+            admitted,
         }
     }
 
-    /// Whether its e-mail has joined a workspace by another invitation since.
-    pub(crate) async fn is_dead(&self, app: &App) -> Result<bool, Error> {
+    /// Whether the invitee has meanwhile joined a workspace by another invitation.
+    pub(crate) async fn is_superseded(&self, app: &App) -> Result<bool, Error> {
         let key = Key::email(&self.invitation.email);
         let record: Option<EmailRecord> = app.store.get(vec![key.clone()]).await?.take(&key)?;
         Ok(record.is_some_and(|record| record.invite_epoch > self.invitation.invite_epoch))
     }
 
-    /// When a mail whose fate is not recorded counts as due.
+    /// When a mail whose delivery status is not recorded is due again.
     fn mail_due_at(&self) -> Time {
         self.pending.created_at.plus(outbox::CREATOR_LEASE)
     }
 
-    /// Mails a committed invitation and records what became of that, unless its mail is withheld. Neither can fail the
-    /// request: a mail whose fate is not recorded is still due, and the answer says so. What a repetition of the request is
-    /// to be told of the mail is remembered beside it.
-    pub(crate) async fn send(mut self, app: &App, access: &Access, once: &IdempotentRequest) -> InvitationIssuedOut {
+    /// Sends the mail of a committed invitation and records its delivery status. A withheld mail is not sent. Neither step can
+    /// fail the request: a mail whose status is not recorded stays due, and the response shows `queued`. The delivery
+    /// status is stored in the idempotency record so that a replay returns the same response.
+    pub(crate) async fn send(mut self, app: &App, access: &Access, request: &IdempotentRequest) -> InvitationIssuedOut {
         if self.mail_slot.is_none() {
-            tracing::warn!(invitation = %self.pending.id, "a mail was withheld: its recipient's budget is spent");
+            tracing::warn!(invitation_id = %self.pending.id, "mail withheld: the recipient's budget is spent");
         } else if Deadline::current().remaining() >= outbox::FIRST_SEND_MAX {
-            self.mail(app, access, once).await;
+            self.mail(app, access, request).await;
         }
-        // Without the time to see it through, it stays due.
+        // With less time remaining, the mail stays due.
         InvitationIssuedOut::new(self.pending, self.link)
     }
 
-    async fn mail(&mut self, app: &App, access: &Access, once: &IdempotentRequest) {
-        let letter = ClaimedInvitationMail {
+    async fn mail(&mut self, app: &App, access: &Access, request: &IdempotentRequest) {
+        let mail = ClaimedInvitationMail {
             workspace: access.workspace(),
             pending: &self.pending,
             link: &self.link,
             held_until: self.mail_due_at(),
         };
-        let tried = outbox::invitation_mail_send(app, letter).await;
-        let (recorded, remembered) = futures::join!(
-            outbox::invitation_mail_record(app, letter, &tried),
-            app.store.idempotency_set_delivery(once, &tried.delivery)
+        let sent = outbox::invitation_mail_send(app, mail).await;
+        let (recorded, stored) = futures::join!(
+            outbox::invitation_mail_record(app, mail, &sent),
+            app.store.idempotency_set_delivery(request, &sent.delivery)
         );
-        if let Err(error) = &remembered {
-            tracing::warn!(%error, invitation = %self.pending.id, "the answer was not remembered");
+        if let Err(error) = &stored {
+            tracing::warn!(%error, invitation_id = %self.pending.id, "delivery status not stored in the idempotency record");
         }
         if let Err(error) = &recorded {
-            tracing::warn!(%error, invitation = %self.pending.id, "the fate of a mail was not recorded");
+            tracing::warn!(%error, invitation_id = %self.pending.id, "delivery status of a mail not recorded");
         }
-        let told = if once.key().is_some() {
-            // A repetition is told what is remembered, whatever was recorded beside it: so is this one.
-            remembered.map(|()| Some(tried.delivery))
+        // A replay shows the stored status, whatever the pending row says. The first response shows the same.
+        let shown = if request.key().is_some() {
+            stored.map(|()| Some(sent.delivery))
         } else {
             recorded
         };
-        // Somebody may have ended it while its mail was on the way.
-        if let Ok(Some(delivery)) = told {
+        // There is no status when the invitation ended while its mail was being sent.
+        if let Ok(Some(delivery)) = shown {
             self.pending.delivery = delivery;
         }
     }
 }
 
-/// The page that links lead to.
+/// The page that invitation links open: the configured `INVITE_URL`, or `/invite` on the API's own origin.
 fn page(app: &App, gateway: &Gateway) -> Result<Url, Error> {
     if let Some(page) = &app.config.invite_url {
         return Ok(page.clone());
@@ -188,5 +178,5 @@ fn page(app: &App, gateway: &Gateway) -> Result<Url, Error> {
     let origin = gateway.origin(&app.config)?;
     origin
         .join("/invite")
-        .map_err(|error| Error::Internal(format!("the link's page: {error}")))
+        .map_err(|error| Error::Internal(format!("the page of invitation links: {error}")))
 }

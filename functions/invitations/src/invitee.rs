@@ -1,4 +1,4 @@
-//! Whom an invitation is for.
+//! The check whether an e-mail address can be invited.
 
 use shared::Error;
 use shared::auth::access::Access;
@@ -12,7 +12,7 @@ use shared::store::{Items, Key};
 
 use crate::wire::InvitationCreateIn;
 
-/// Somebody who may be invited, as read.
+/// An invitee who passed the rules, with the items that the decision was based on.
 pub(crate) struct Invitee {
     pub(crate) email: EmailAddress,
     pub(crate) role: Role,
@@ -21,7 +21,7 @@ pub(crate) struct Invitee {
 }
 
 impl Invitee {
-    /// Whom `body` invites, or why that is refused.
+    /// Checks the invitee of `body` against the rules.
     pub(crate) fn of(access: &Access, body: &InvitationCreateIn, items: &Items) -> Result<Self, Error> {
         let (email, role) = (body.email()?, body.role()?);
         let workspace = access.workspace();
@@ -44,7 +44,7 @@ impl Invitee {
         })
     }
 
-    /// How often the e-mail has accepted.
+    /// The invite epoch of the e-mail address; 0 for an address without an account.
     pub(crate) fn epoch(&self) -> u64 {
         self.record.as_ref().map_or(0, |record| record.invite_epoch)
     }

@@ -1,5 +1,6 @@
 //! Invitations to the caller's workspace: create, list, cancel, resend, extend.
 
+mod create;
 mod draft;
 mod invitee;
 mod replay;
@@ -12,32 +13,25 @@ use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
-use shared::http::idempotency::Keyed;
+use shared::http::idempotency::IdempotencyKeyHeader;
+use shared::http::page::PageIn;
 use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::InvitationId;
-use shared::models::idempotency::IdempotencyKey;
 use shared::models::invitation::{InvitationState, Pending, Status, extend};
-use shared::models::limit::Rule;
 use shared::models::role::Action;
+use shared::operation::{IdempotencyHeader, Operation, perform};
 use shared::store::cursor::{self, List, Position};
-use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::{invitation_keys, invitation_take};
-use shared::store::limit::Limit;
 use shared::store::{Items, Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use draft::{InvitationDraft, Recipient, recipient_budget};
-use invitee::Invitee;
-use replay::CreateOutcome;
+use create::CreateInvitation;
 use wire::{
-    ExpiryIn, InvitationCancelledOut, InvitationCreateIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PageIn,
+    ExpiryIn, InvitationCancelledOut, InvitationCreateIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PAGES,
 };
-
-/// Expired invitations that one call to create clears away at most, to make room.
-const CLEARED_MAX: usize = 300;
 
 /// The codes particular to each operation.
 pub const ERRORS: &[(&str, &str, &[Code])] = &[
@@ -123,7 +117,7 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/invitations",
     tag = "invitations",
     security(("bearer" = [])),
-    params(Keyed),
+    params(IdempotencyKeyHeader),
     request_body = InvitationCreateIn,
     responses((status = 201, description = "The invitation", body = InvitationIssuedOut))
 )]
@@ -131,86 +125,20 @@ async fn create_invitation(
     State(app): State<App>,
     caller: Caller,
     gateway: Gateway,
-    Keyed(key): Keyed,
+    header: IdempotencyKeyHeader,
     payload: Payload,
 ) -> Result<(StatusCode, Json<InvitationIssuedOut>), Error> {
-    let body = payload.parse::<InvitationCreateIn>();
-    let email = body.as_ref().ok().and_then(|body| body.email().ok());
-    let limit = Limit::new(Rule::INVITATION_CREATE, &caller.user_id());
-    let budget = email.as_ref().map(recipient_budget);
-    let once = once(&caller, "create-invitation", &key, &payload.fingerprint());
-    let issued = retry_on_conflict(async || {
-        let now = app.now();
-        let (access, items) = app
-            .authorize_with(&caller, Action::ManageInvitations, |tenant| {
-                let about = email
-                    .iter()
-                    .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
-                about
-                    .chain([limit.key()])
-                    .chain(budget.iter().map(Limit::key))
-                    .chain(once.key())
-                    .collect()
-            })
-            .await?;
-        key.as_ref().map_err(Clone::clone)?;
-        let body = body.as_ref().map_err(Clone::clone)?;
-        if body.role().is_ok_and(|role| !access.membership().role.may_invite(role)) {
-            return Err(Error::Forbidden);
-        }
-        if let Some(before) = CreateOutcome::before(&once, &items, &access, now)? {
-            return Ok(before);
-        }
-        let fit = limit
-            .slot(&items, now)
-            .and_then(|maker| Ok((maker, Invitee::of(&access, body, &items)?)));
-        let (maker, invitee) = match fit {
-            Ok(fit) => fit,
-            // Read on both sides of somebody's deed.
-            Err(Error::Stale) => return Err(Error::Stale),
-            Err(_) if app.store.idempotency_completed(&once, now).await? => return Err(Error::Stale),
-            Err(Error::TooManyPending) if clear_expired(&app, &access).await? => return Err(Error::Stale),
-            Err(refusal) => {
-                app.store.limit_charge(&limit, &items, now).await?;
-                return Err(refusal);
-            }
-        };
-        let to = Recipient {
-            invite_epoch: invitee.epoch(),
-            turn: recipient_budget(&invitee.email).budget_state(&items, now),
-            email: invitee.email,
-            role: invitee.role,
-        };
-        let issue = InvitationDraft::new(&app, &gateway, &access, to, maker, now)?;
-        let new = issue.new_invitation(invitee.replaced, &once);
-        app.store
-            .invitation_create(&access, new, invitee.record.as_ref())
-            .await?;
-        Ok(CreateOutcome::now(access, issue))
-    })
-    .await?;
-    Ok((StatusCode::CREATED, Json(issued.answer(&app, &once).await?)))
-}
-
-/// The request, which is done once when it came with a key.
-fn once(
-    caller: &Caller,
-    route: &str,
-    key: &Result<Option<IdempotencyKey>, Error>,
-    content: &[u8],
-) -> IdempotentRequest {
-    let key = key.as_ref().ok().and_then(Option::as_ref);
-    IdempotentRequest::new(caller.user_id(), route, key, content)
-}
-
-/// Ends expired invitations of a workspace that has no room for another; whether there were any.
-async fn clear_expired(app: &App, access: &Access) -> Result<bool, Error> {
-    let now = app.now();
-    let mut rows = app.store.invitation_list(access.tenant()).await?;
-    rows.retain(|row| row.status(now) == Status::Expired);
-    rows.truncate(CLEARED_MAX);
-    app.store.invitation_clear(access, &rows, now).await?;
-    Ok(!rows.is_empty())
+    let content = payload.fingerprint();
+    let operation = CreateInvitation::new(
+        &app,
+        &caller,
+        &gateway,
+        payload.parse(),
+        IdempotencyHeader::new(&caller, "create-invitation", &header, &content),
+    );
+    let outcome = perform(&app, &operation).await?;
+    let response = outcome.respond(&app, &operation.idempotency().request).await?;
+    Ok((StatusCode::CREATED, Json(response)))
 }
 
 /// The workspace's pending invitations, the newest first.
@@ -240,7 +168,7 @@ async fn list_invitations(
             |tenant| Box::pin(app.store.invitation_list(tenant)),
         )
         .await?;
-    let page = PageIn::parse(&params)?;
+    let page = PageIn::parse(&params, &PAGES)?;
     let workspace = access.workspace();
     let position = page.position(workspace)?;
     let now = app.now();
@@ -327,30 +255,21 @@ async fn extend_invitation(
     .await
 }
 
-/// The refusal of an invitation that is not there or out of the caller's reach. It costs a call too, so that nobody
-/// looks for ids for free, but comes before the limit's own refusal.
-async fn charged_refusal(app: &App, limit: &Limit, items: &Items, refusal: Error) -> Error {
-    match app.store.limit_charge(limit, items, app.now()).await {
-        Ok(()) | Err(Error::RateLimited(_)) => refusal,
-        Err(error) => error,
-    }
-}
-
-/// Proves that the caller may manage invitations, reading the one in question, and other items, beside it.
+/// Proves that the caller may manage invitations, and reads the invitation `id` and the items of `keys` in the same call.
 async fn authorize(
     app: &App,
     caller: &Caller,
     id: Option<InvitationId>,
-    beside: &[Key],
+    keys: &[Key],
 ) -> Result<(Access, Items), Error> {
     app.authorize_with(caller, Action::ManageInvitations, |tenant| {
         let invitation = id.map(|id| invitation_keys(tenant, id)).unwrap_or_default();
-        invitation.into_iter().chain(beside.iter().cloned()).collect()
+        [invitation, keys.to_vec()].concat()
     })
     .await
 }
 
-/// The workspace's invitation `id`, which the caller's role reaches.
+/// The invitation `id` of the caller's workspace, if the caller's role may manage it.
 fn target(access: &Access, items: &mut Items, id: Option<InvitationId>) -> Result<InvitationState, Error> {
     let id = id.ok_or(Error::InvitationNotFound)?;
     let invited = invitation_take(items, access.tenant(), id)?.ok_or(Error::InvitationNotFound)?;

@@ -1,23 +1,27 @@
-//! A new invitation in the place of a pending one.
+//! The operation that replaces a pending invitation by a new one and mails it.
 
 use std::sync::OnceLock;
 
 use axum::Json;
 use axum::extract::State;
-use shared::auth::access::Caller;
+use shared::auth::access::{Access, Caller, Tenant};
+use shared::clock::Time;
 use shared::http::gateway::Gateway;
-use shared::http::idempotency::Keyed;
+use shared::http::idempotency::IdempotencyKeyHeader;
 use shared::http::path::Id;
 use shared::ids::InvitationId;
+use shared::models::invitation::{InvitationState, Pending};
 use shared::models::limit::Rule;
+use shared::operation::{Approved, IdempotencyHeader, Operation, perform};
+use shared::store::idempotency::StoredResult;
 use shared::store::limit::Limit;
-use shared::store::{Key, retry_on_conflict};
+use shared::store::{Items, Key};
 use shared::{App, Error};
 
 use crate::draft::{InvitationDraft, Recipient, recipient_budget};
 use crate::replay::CreateOutcome;
 use crate::wire::InvitationIssuedOut;
-use crate::{authorize, charged_refusal, once, target};
+use crate::{authorize, target};
 
 /// Makes a new invitation, with a new link and a new mail, in the place of a pending one.
 #[utoipa::path(
@@ -25,74 +29,123 @@ use crate::{authorize, charged_refusal, once, target};
     path = "/api/v1/workspaces/invitations/{id}/resend",
     tag = "invitations",
     security(("bearer" = [])),
-    params(("id" = String, Path, format = "uuid", description = "The invitation"), Keyed),
+    params(("id" = String, Path, format = "uuid", description = "The invitation"), IdempotencyKeyHeader),
     responses((status = 200, description = "The new invitation", body = InvitationIssuedOut))
 )]
 pub(crate) async fn resend_invitation(
     State(app): State<App>,
     caller: Caller,
     gateway: Gateway,
-    Keyed(key): Keyed,
+    header: IdempotencyKeyHeader,
     Id(id): Id,
 ) -> Result<Json<InvitationIssuedOut>, Error> {
-    let once = once(&caller, "resend-invitation", &key, id.to_ascii_lowercase().as_bytes());
-    let id = id.parse().ok();
-    let limit = Limit::new(Rule::INVITATION_RESEND, &caller.user_id());
-    // Whose budget it is is known once the invitation was read.
-    let budget = OnceLock::new();
-    let issued = retry_on_conflict(async || {
-        let now = app.now();
-        let limits = [&limit].into_iter().chain(budget.get()).map(Limit::key);
-        let beside: Vec<Key> = limits.chain(once.key()).collect();
-        let (access, mut items) = authorize(&app, &caller, id, &beside).await?;
-        key.as_ref().map_err(Clone::clone)?;
-        if let Some(before) = CreateOutcome::before(&once, &items, &access, now)? {
-            return Ok(before);
-        }
-        let invited = match target(&access, &mut items, id) {
-            Err(refusal) => return Err(charged_refusal(&app, &limit, &items, refusal).await),
-            Ok(invited) => invited,
-        };
-        let fit = limit
-            .slot(&items, now)
-            .and_then(|maker| Ok((maker, invited.live(now)?.recipient_budget)));
-        let (maker, last) = match fit {
-            Ok(fit) => fit,
-            // Read on both sides of somebody's deed.
-            Err(Error::Stale) => return Err(Error::Stale),
-            Err(_) if app.store.idempotency_completed(&once, now).await? => return Err(Error::Stale),
-            Err(refusal) => {
-                app.store.limit_charge(&limit, &items, now).await?;
-                return Err(refusal);
-            }
-        };
-        // A first guess saves reading the budget; the transaction knows whether it holds.
-        let (turn, is_guess) = if let Some(budget) = budget.get() {
+    let content = id.to_ascii_lowercase();
+    let operation = ResendInvitation {
+        app: &app,
+        caller: &caller,
+        gateway: &gateway,
+        id: id.parse().ok(),
+        idempotency: IdempotencyHeader::new(&caller, "resend-invitation", &header, content.as_bytes()),
+        budget: OnceLock::new(),
+    };
+    let outcome = perform(&app, &operation).await?;
+    outcome.respond(&app, &operation.idempotency.request).await.map(Json)
+}
+
+/// One request to resend an invitation.
+struct ResendInvitation<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    gateway: &'a Gateway,
+    id: Option<InvitationId>,
+    idempotency: IdempotencyHeader,
+    /// The recipient's budget. The recipient is known only once the invitation was read.
+    budget: OnceLock<Limit>,
+}
+
+impl Operation for ResendInvitation<'_> {
+    type Proof = Access;
+    type Target = InvitationState;
+    type Permit = InvitationState;
+    type Stored = Pending;
+    type Outcome = CreateOutcome;
+
+    fn idempotency(&self) -> &IdempotencyHeader {
+        &self.idempotency
+    }
+
+    fn limit(&self) -> Option<Limit> {
+        Some(Limit::new(Rule::INVITATION_RESEND, &self.caller.user_id()))
+    }
+
+    async fn authorize(&self, keys: Vec<Key>) -> Result<(Access, Items), Error> {
+        let budget = self.budget.get().map(Limit::key);
+        let keys: Vec<Key> = keys.into_iter().chain(budget).collect();
+        authorize(self.app, self.caller, self.id, &keys).await
+    }
+
+    fn tenant(&self, access: &Access) -> Option<Tenant> {
+        Some(access.tenant())
+    }
+
+    fn replay(&self, access: Access, stored: StoredResult<Pending>) -> Result<CreateOutcome, Error> {
+        CreateOutcome::replayed(access, stored)
+    }
+
+    fn target(&self, access: &Access, items: &mut Items) -> Result<InvitationState, Error> {
+        target(access, items, self.id)
+    }
+
+    fn check_rules(
+        &self,
+        _: &Access,
+        invitation: InvitationState,
+        _: &Items,
+        now: Time,
+    ) -> Result<InvitationState, Error> {
+        invitation.live(now)?;
+        Ok(invitation)
+    }
+
+    async fn commit(&self, approved: Approved<Self>) -> Result<CreateOutcome, Error> {
+        let Approved {
+            proof: access,
+            permit: replaced,
+            items,
+            admitted,
+        } = approved;
+        let now = admitted.at();
+        // The first attempt guesses the state of the budget, which saves a read. The transaction's condition decides.
+        let (budget, is_guess) = if let Some(budget) = self.budget.get() {
             (budget.budget_state(&items, now), false)
         } else {
-            let budget = budget.get_or_init(|| recipient_budget(&invited.invitation.email));
+            let last = replaced.live(now)?.recipient_budget;
+            let budget = self.budget.get_or_init(|| recipient_budget(&replaced.invitation.email));
             (budget.budget_state_after(last, now), true)
         };
-        let old = invited.invitation;
-        let to = Recipient {
-            email: old.email,
-            role: old.role,
-            invite_epoch: old.invite_epoch,
-            turn,
+        let replaced = replaced.invitation;
+        let recipient = Recipient {
+            email: replaced.email,
+            role: replaced.role,
+            invite_epoch: replaced.invite_epoch,
+            budget,
         };
-        let issue = InvitationDraft::new(&app, &gateway, &access, to, maker, now)?;
-        let new = issue.new_invitation(Some(old.id), &once);
-        match app.store.invitation_resend(&access, new).await {
-            // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
-            Err(Error::Stale) if !is_guess && issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
-                app.store.limit_charge(&limit, &items, now).await?;
+        let draft = InvitationDraft::new(self.app, self.gateway, &access, recipient, now)?;
+        let new = draft.new_invitation(Some(replaced.id), &admitted);
+        let store = &self.app.store;
+        match store.invitation_resend(&access, new).await {
+            // The invitee joined a workspace: by this invitation, which the next read finds ended, or by another one.
+            Err(Error::Stale)
+                if !is_guess && draft.is_superseded(self.app).await? && !is_ended(self.app, replaced.id).await? =>
+            {
+                if let Some(limit) = self.limit() {
+                    store.limit_charge(&limit, &items, now).await?;
+                }
                 Err(Error::InvitationRevoked)
             }
-            other => other.map(|()| CreateOutcome::now(access, issue)),
+            other => other.map(|()| CreateOutcome::created(access, draft)),
         }
-    })
-    .await?;
-    Ok(Json(issued.answer(&app, &once).await?))
+    }
 }
 
 /// Whether an invitation has ended.

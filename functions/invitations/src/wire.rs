@@ -4,24 +4,16 @@ use deserr::Deserr;
 use serde::Serialize;
 use shared::Error;
 use shared::clock::{InvalidTime, Time};
-use shared::error::FieldError;
 use shared::http::body::FieldErrors;
-use shared::http::query::Params;
+use shared::http::page::PageRules;
 use shared::ids::InvitationId;
 use shared::models::delivery::Delivery;
 use shared::models::email::EmailAddress;
 use shared::models::invitation::{Pending, Status};
 use shared::models::role::Role;
 use shared::models::text::Invalid;
-use shared::models::workspace::Workspace;
-use shared::store::cursor::{ClaimedCursor, List, Position};
+use shared::store::cursor::List;
 use utoipa::ToSchema;
-
-/// Invitations that one answer holds at most.
-const PAGE_MAX: usize = 100;
-
-/// Invitations that can be skipped at most: more than a workspace ever has.
-const OFFSET_MAX: usize = 1_000_000;
 
 /// Who is to be invited.
 #[derive(Debug, Deserr, ToSchema)]
@@ -67,59 +59,14 @@ fn parse_time(text: String) -> Result<Time, Invalid> {
         .map_err(|InvalidTime| Invalid("must be an RFC 3339 time"))
 }
 
-/// The page that is asked for.
-#[derive(Debug)]
-pub(crate) struct PageIn {
-    /// Invitations in the answer, at most.
-    pub(crate) limit: usize,
-    /// Invitations to skip.
-    pub(crate) offset: usize,
-    cursor: Option<ClaimedCursor>,
-}
-
-impl PageIn {
-    /// Parses `limit`, `offset` and `cursor` (or `before`, its other name), or tells every fault of them.
-    pub(crate) fn parse(params: &Params) -> Result<Self, Error> {
-        let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
-            Params::whole(text).filter(|limit| (1..=PAGE_MAX).contains(limit))
-        });
-        let offset = params.get("offset").map_or(Some(0), |text| {
-            Params::whole(text).filter(|offset| *offset <= OFFSET_MAX)
-        });
-        let cursor = params
-            .get("cursor")
-            .or_else(|| params.get("before"))
-            .map_or(Some(None), |text| ClaimedCursor::parse(text).map(Some));
-        match (limit, offset, cursor) {
-            (Some(limit), Some(offset), Some(cursor)) => Ok(Self { limit, offset, cursor }),
-            (limit, offset, cursor) => {
-                let limit = limit
-                    .is_none()
-                    .then(|| FieldError::query("limit", "must be a whole number from 1 to 100"));
-                let offset = offset
-                    .is_none()
-                    .then(|| FieldError::query("offset", "must be a whole number from 0 to 1,000,000"));
-                let cursor = cursor.is_none().then(bad_cursor);
-                Err(Error::Validation(
-                    limit.into_iter().chain(offset).chain(cursor).collect(),
-                ))
-            }
-        }
-    }
-
-    /// Where to go on, once the cursor is shown to be this workspace's own, for this list.
-    pub(crate) fn position(&self, workspace: &Workspace) -> Result<Option<Position>, Error> {
-        match &self.cursor {
-            None => Ok(None),
-            Some(cursor) if cursor.is_of(workspace, List::Invitations) => Ok(Some(cursor.position())),
-            Some(_) => Err(Error::Validation(vec![bad_cursor()])),
-        }
-    }
-}
-
-fn bad_cursor() -> FieldError {
-    FieldError::query("cursor", "must be the next_cursor of an earlier answer")
-}
+/// The pages of the list of pending invitations.
+pub(crate) const PAGES: PageRules = PageRules {
+    list: List::Invitations,
+    limit_max: 100,
+    // More than a workspace ever has.
+    offset_max: Some(1_000_000),
+    cursor_names: &["cursor", "before"],
+};
 
 /// An invitation.
 #[derive(Debug, Serialize, ToSchema)]

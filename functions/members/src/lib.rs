@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
 use shared::http::body::Payload;
+use shared::http::page::PageIn;
 use shared::http::path::Id;
 use shared::http::query::Params;
 use shared::ids::UserId;
@@ -17,7 +18,7 @@ use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use wire::{MemberChangedOut, MembersOut, PageIn, RoleIn};
+use wire::{MemberChangedOut, MembersOut, PAGES, RoleIn};
 
 /// The codes particular to each operation.
 pub const ERRORS: &[(&str, &str, &[Code])] = &[
@@ -75,7 +76,7 @@ pub fn router(app: App) -> Router {
     responses((status = 200, description = "Members", body = MembersOut))
 )]
 async fn list_members(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<MembersOut>, Error> {
-    let asked = match PageIn::parse(&params) {
+    let asked = match PageIn::parse(&params, &PAGES) {
         Ok(asked) => asked,
         Err(refused) => {
             app.authorize(&caller, Action::Read).await?;
@@ -87,13 +88,11 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
             &caller,
             Action::Read,
             |_| Vec::new(),
-            |tenant| Box::pin(app.store.member_page(tenant, asked.position(), asked.limit)),
+            |tenant| Box::pin(app.store.member_page(tenant, asked.claimed_position(), asked.limit)),
         )
         .await?;
     let workspace = access.workspace();
-    if !asked.is_of(workspace) {
-        return Err(PageIn::refused_cursor());
-    }
+    asked.position(workspace)?;
     let next_cursor = match page.members.last() {
         Some(last) if page.more => Some(cursor::seal(workspace, List::Members, position(last))?),
         _ => None,

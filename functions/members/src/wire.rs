@@ -2,18 +2,15 @@
 
 use deserr::Deserr;
 use serde::Serialize;
-use shared::Error;
 use shared::clock::Time;
-use shared::error::FieldError;
 use shared::http::body::FieldErrors;
-use shared::http::query::Params;
+use shared::http::page::PageRules;
 use shared::ids::UserId;
 use shared::models::email::EmailAddress;
 use shared::models::member::Member;
 use shared::models::role::{Role, RoleChange};
 use shared::models::text::Name;
-use shared::models::workspace::Workspace;
-use shared::store::cursor::{ClaimedCursor, List, Position};
+use shared::store::cursor::List;
 use shared::store::member::PAGE_MAX;
 use utoipa::ToSchema;
 
@@ -62,56 +59,13 @@ pub(crate) struct MembersOut {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// The page that is asked for.
-#[derive(Debug)]
-pub(crate) struct PageIn {
-    /// Members in the answer, at most.
-    pub(crate) limit: usize,
-    cursor: Option<ClaimedCursor>,
-}
-
-impl PageIn {
-    /// Parses `limit` and `cursor`, or tells every fault of them.
-    pub(crate) fn parse(params: &Params) -> Result<Self, Error> {
-        let limit = params.get("limit").map_or(Some(PAGE_MAX), |text| {
-            Params::whole(text).filter(|limit| (1..=PAGE_MAX).contains(limit))
-        });
-        let cursor = params
-            .get("cursor")
-            .map_or(Some(None), |text| ClaimedCursor::parse(text).map(Some));
-        match (limit, cursor) {
-            (Some(limit), Some(cursor)) => Ok(Self { limit, cursor }),
-            (limit, cursor) => {
-                let limit = limit
-                    .is_none()
-                    .then(|| FieldError::query("limit", "must be a whole number from 1 to 500"));
-                let cursor = cursor.is_none().then(bad_cursor);
-                Err(Error::Validation(limit.into_iter().chain(cursor).collect()))
-            }
-        }
-    }
-
-    /// Where the cursor claims to go on.
-    pub(crate) fn position(&self) -> Option<Position> {
-        self.cursor.as_ref().map(ClaimedCursor::position)
-    }
-
-    /// Whether the cursor, if there is one, is this workspace's own, for this list.
-    pub(crate) fn is_of(&self, workspace: &Workspace) -> bool {
-        self.cursor
-            .as_ref()
-            .is_none_or(|cursor| cursor.is_of(workspace, List::Members))
-    }
-
-    /// The refusal of a cursor that is not.
-    pub(crate) fn refused_cursor() -> Error {
-        Error::Validation(vec![bad_cursor()])
-    }
-}
-
-fn bad_cursor() -> FieldError {
-    FieldError::query("cursor", "must be the next_cursor of an earlier answer")
-}
+/// The pages of the list of members.
+pub(crate) const PAGES: PageRules = PageRules {
+    list: List::Members,
+    limit_max: PAGE_MAX,
+    offset_max: None,
+    cursor_names: &["cursor"],
+};
 
 /// The role that a member is to have.
 #[derive(Debug, Deserr, ToSchema)]

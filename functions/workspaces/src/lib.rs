@@ -1,5 +1,6 @@
 //! The caller's workspace: read, update, create, delete.
 
+mod create;
 mod wire;
 
 use axum::extract::State;
@@ -9,20 +10,20 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use shared::auth::access::Caller;
 use shared::http::body::Payload;
-use shared::http::idempotency::Keyed;
+use shared::http::idempotency::IdempotencyKeyHeader;
 use shared::http::precondition::IfMatch;
 use shared::http::wire::WorkspaceOut;
 use shared::ids::random_bytes;
 use shared::models::role::Action;
-use shared::models::workspace::{ChangeId, CreatedWorkspace, Workspace, WorkspaceUpdate, slug_of};
-use shared::store::idempotency::IdempotentRequest;
+use shared::models::workspace::{ChangeId, Workspace, WorkspaceUpdate, slug_of};
+use shared::operation::{IdempotencyHeader, perform};
 use shared::store::invitation::CLEARED_MAX;
-use shared::store::workspace::workspace_draft;
 use shared::store::{Key, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use create::CreateWorkspace;
 use wire::{WorkspaceCreateIn, WorkspaceDeletedOut, WorkspacePatchIn, WorkspacePutIn};
 
 /// The codes particular to each operation.
@@ -183,45 +184,25 @@ async fn update(
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
-    params(Keyed),
+    params(IdempotencyKeyHeader),
     request_body = WorkspaceCreateIn,
     responses((status = 201, description = "The new workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
 )]
 async fn create_workspace(
     State(app): State<App>,
     caller: Caller,
-    Keyed(key): Keyed,
+    header: IdempotencyKeyHeader,
     payload: Payload,
 ) -> Result<(StatusCode, Tagged), Error> {
-    let now = app.now();
-    let new = payload.parse::<WorkspaceCreateIn>();
-    let slug_key = new.as_ref().ok().map(|new| Key::slug(&slug_of(&new.name)));
-    let named = key.as_ref().ok().and_then(Option::as_ref);
-    let once = IdempotentRequest::new(caller.user_id(), "create-workspace", named, &payload.fingerprint());
-    let beside: Vec<Key> = slug_key.iter().cloned().chain(once.key()).collect();
-    let workspace = retry_on_conflict(async || {
-        let (identity, items) = app.identify(&caller, &beside).await?;
-        key.as_ref().map_err(Clone::clone)?;
-        let new = new.as_ref().map_err(Clone::clone)?;
-        if let Some(before) = once.done::<CreatedWorkspace>(&items, None, now)? {
-            return Ok(before.result.workspace());
-        }
-        if identity.workspace().is_some() {
-            let is_own_doing = app.store.idempotency_completed(&once, now).await?;
-            return Err(if is_own_doing {
-                Error::Stale
-            } else {
-                Error::AlreadyInWorkspace
-            });
-        }
-        let slug_taken = slug_key.iter().any(|key| items.contains(key));
-        let workspace = workspace_draft(new.name.clone(), slug_taken, now);
-        app.store
-            .workspace_create(identity.user(), &workspace, &once, now)
-            .await?;
-        Ok(workspace)
-    })
-    .await?;
+    let body = payload.parse::<WorkspaceCreateIn>();
+    let operation = CreateWorkspace {
+        app: &app,
+        caller: &caller,
+        slug_key: body.as_ref().ok().map(|body| Key::slug(&slug_of(&body.name))),
+        body,
+        idempotency: IdempotencyHeader::new(&caller, "create-workspace", &header, &payload.fingerprint()),
+    };
+    let workspace = perform(&app, &operation).await?;
     Ok((StatusCode::CREATED, Tagged::new(&workspace)))
 }
 

@@ -1,4 +1,5 @@
-//! The header `Idempotency-Key`, taken as it comes: a handler refuses it in its place among the checks.
+//! The header `Idempotency-Key`. The extractor never rejects a request: [`crate::operation::perform`] refuses a malformed
+//! key after authorization, in the documented order of checks.
 
 use std::convert::Infallible;
 
@@ -15,11 +16,11 @@ use crate::models::idempotency::{IdempotencyKey, InvalidKey};
 /// The header's name.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// The key of a request, if it came with one, or why what it came with is none.
+/// The key of a request, if the request carries one, or the refusal of a malformed header.
 #[derive(Clone, Debug)]
-pub struct Keyed(pub Result<Option<IdempotencyKey>, Error>);
+pub struct IdempotencyKeyHeader(pub Result<Option<IdempotencyKey>, Error>);
 
-impl<S: Sync> FromRequestParts<S> for Keyed {
+impl<S: Sync> FromRequestParts<S> for IdempotencyKeyHeader {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -34,7 +35,7 @@ impl<S: Sync> FromRequestParts<S> for Keyed {
     }
 }
 
-impl IntoParams for Keyed {
+impl IntoParams for IdempotencyKeyHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let schema = ObjectBuilder::new()
             .schema_type(Type::String)

@@ -4,6 +4,7 @@ pub mod body;
 pub mod gateway;
 pub mod idempotency;
 pub mod openapi;
+pub mod page;
 pub mod path;
 pub mod precondition;
 pub mod problem;

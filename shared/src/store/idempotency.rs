@@ -1,5 +1,5 @@
-//! Requests that were done under an idempotency key: each is remembered in the transaction of its deed, so that it is
-//! either done and remembered or neither.
+//! Idempotency records: the results of requests that were made under an `Idempotency-Key`. A record is written in the
+//! transaction of its operation, so that either both exist or neither.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,38 +13,46 @@ use crate::ids::{UserId, WorkspaceId};
 use crate::models::delivery::Delivery;
 use crate::models::idempotency::{IdempotencyKey, KEPT};
 
-/// Seconds that an item outlives its time: a clock that is behind must not let it go early.
+/// Seconds that a record outlives its expiry. A clock that runs behind must not remove the record early.
 const CLOCKS_APART_S: u64 = 900;
 
-/// A request that is to be done once. Without a key it is like any other: nothing is read, nothing is remembered.
+/// A request that may carry an idempotency key. Without a key, nothing is read and nothing is stored.
 #[derive(Clone, Debug)]
-pub struct IdempotentRequest(Option<Keyed>);
+pub struct IdempotentRequest(Option<KeyedRequest>);
 
 #[derive(Clone, Debug)]
-struct Keyed {
+struct KeyedRequest {
     key: Key,
     fingerprint: String,
 }
 
-/// What an answer was made of, to make it again: no secret among it.
+/// What a response is built from, so that a replay returns the same response. It holds no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredResult<T> {
-    /// What was made.
+    /// What the operation created.
     pub result: T,
-    /// Whether `made` is as it was answered; until then its mail is on the way.
+    /// Whether `result` is as the first response showed it. It is not while the mail of an invitation is being sent.
     pub is_final: bool,
 }
 
-/// The item.
+impl<T> StoredResult<T> {
+    /// A result that is final from the start.
+    pub(super) fn complete(result: T) -> Self {
+        Self { result, is_final: true }
+    }
+}
+
+/// The idempotency record as the table holds it.
 #[derive(Debug, Serialize)]
 struct Record<T> {
     #[serde(flatten)]
     request: Request,
     #[serde(flatten)]
-    done: StoredResult<T>,
+    stored: StoredResult<T>,
 }
 
-/// Which request it was. This much every release reads, whatever another one remembers of an answer.
+/// The part of a record that identifies its request. Every release can read this part, even where the stored result
+/// was written by another release in a form that this release does not know.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     fingerprint: String,
@@ -53,26 +61,29 @@ struct Request {
 }
 
 impl IdempotentRequest {
-    /// A request by `user` on `route`, of which `content` tells it from others.
+    /// A request by `user` on `route`. `content` is what tells this request from others on the route.
     #[must_use]
     pub fn new(user: UserId, route: &str, key: Option<&IdempotencyKey>, content: &[u8]) -> Self {
-        Self(key.map(|key| Keyed {
+        Self(key.map(|key| KeyedRequest {
             key: Key::idempotency(user, route, key.as_str()),
             fingerprint: sha256(&[content]),
         }))
     }
 
-    /// Its item, to be read beside others.
+    /// The key of the record, to be read together with other items.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.0.as_ref().map(|keyed| keyed.key.clone())
     }
 
-    /// What was made when it was done before, from items that were read with [`IdempotentRequest::key`].
+    /// The stored result of an earlier request under the same key, from items that were read with
+    /// [`IdempotentRequest::key`].
+    ///
+    /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key stands for another request, or for one in another workspace than
-    /// `tenant`; [`Error::AlreadyDone`] when another release remembered it in a way that this one cannot read: it must not be
-    /// done again, and what it came to can be looked up.
-    pub fn done<T: DeserializeOwned>(
+    /// `tenant`. [`Error::AlreadyDone`] when another release stored a result that this release cannot read: the operation
+    /// must not run a second time.
+    pub fn stored<T: DeserializeOwned>(
         &self,
         items: &Items,
         tenant: Option<Tenant>,
@@ -87,14 +98,19 @@ impl IdempotentRequest {
             return Err(Error::IdempotencyKeyReused);
         }
         items.peek(&keyed.key).map_err(|error| {
-            tracing::warn!(%error, "what is remembered of a request is of another form");
+            tracing::warn!(%error, "idempotency record has an unknown form");
             Error::AlreadyDone
         })
     }
 
-    /// The write that remembers it, for the transaction of its deed; it fails when the request was done meanwhile.
-    #[must_use]
-    pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: StoredResult<T>, now: Time) -> Option<Write> {
+    /// The write of the record, for the operation's transaction. Its condition fails when a concurrent request under the
+    /// same key was committed first.
+    pub(super) fn record_write<T: Serialize>(
+        &self,
+        tenant: Option<Tenant>,
+        stored: StoredResult<T>,
+        now: Time,
+    ) -> Option<Write> {
         let keyed = self.0.as_ref()?;
         let expires_at = now.plus(KEPT);
         let request = Request {
@@ -102,7 +118,7 @@ impl IdempotentRequest {
             workspace_id: tenant.map(Tenant::workspace_id),
             expires_at,
         };
-        let record = Record { request, done };
+        let record = Record { request, stored };
         let write = Write::put("idempotency", keyed.key.clone(), &record)
             .when("attribute_not_exists(#pk) OR #expires_at <= :now")
             .bind(":now", now)
@@ -112,21 +128,25 @@ impl IdempotentRequest {
 }
 
 impl Store {
-    /// Whether the request was done since its item was read. A batch is no snapshot: what refuses a request may be the
-    /// effect of its own first try, read on the other side of it.
-    pub async fn idempotency_completed(&self, once: &IdempotentRequest, now: Time) -> Result<bool, Error> {
+    /// Whether the request was completed since its record was read. A batch read is not atomic: the state that refuses a
+    /// request may be the effect of the same request's first attempt, read before that attempt's record.
+    pub async fn idempotency_completed(&self, request: &IdempotentRequest, now: Time) -> Result<bool, Error> {
         #[derive(Deserialize)]
-        struct Remembered {
+        struct Expiry {
             expires_at: Time,
         }
-        let Some(key) = once.key() else { return Ok(false) };
-        let found: Option<Remembered> = self.get(vec![key.clone()]).await?.take(&key)?;
-        Ok(found.is_some_and(|remembered| now < remembered.expires_at))
+        let Some(key) = request.key() else { return Ok(false) };
+        let found: Option<Expiry> = self.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(found.is_some_and(|record| now < record.expires_at))
     }
 
-    /// Completes what is remembered of an invitation with what the answer says of its mail.
-    pub async fn idempotency_set_delivery(&self, once: &IdempotentRequest, delivery: &Delivery) -> Result<(), Error> {
-        let Some(key) = once.key() else { return Ok(()) };
+    /// Adds the delivery status of an invitation's mail to the stored result, which is final from then on.
+    pub async fn idempotency_set_delivery(
+        &self,
+        request: &IdempotentRequest,
+        delivery: &Delivery,
+    ) -> Result<(), Error> {
+        let Some(key) = request.key() else { return Ok(()) };
         let write = Write::update(key, "SET #result.#delivery = :delivery, #is_final = :yes")
             .bind(":delivery", delivery)
             .bind(":yes", true);
@@ -152,44 +172,49 @@ mod tests {
         Time::from_millis(0)
     }
 
-    fn once(content: &[u8]) -> IdempotentRequest {
+    fn request(content: &[u8]) -> IdempotentRequest {
         let key = IdempotencyKey::parse(b"key").unwrap();
         IdempotentRequest::new(UserId::from_bytes([1; 16]), "route", Some(&key), content)
     }
 
-    /// What is read when `made` was remembered.
+    /// The items that are read when `made` is the stored result.
     fn items(made: impl Serialize) -> Items {
-        let once = once(b"content");
-        let done = StoredResult {
+        let request = request(b"content");
+        let stored = StoredResult {
             result: made,
             is_final: true,
         };
-        let put = once.remember(None, done, now()).unwrap();
-        Items(HashMap::from([(once.key().unwrap(), put.item().unwrap())]))
+        let put = request.record_write(None, stored, now()).unwrap();
+        Items(HashMap::from([(request.key().unwrap(), put.item().unwrap())]))
     }
 
     #[test]
-    fn what_is_remembered_is_read_as_far_as_it_can_be() {
+    fn a_result_that_this_release_cannot_read_is_already_done() {
         let made = || Made {
             name: "Acme".to_owned(),
         };
-        let told = |items: &Items, content: &[u8]| once(content).done::<Made>(items, None, now());
-        let found = told(&items(made()), b"content").unwrap().unwrap();
+        let stored = |items: &Items, content: &[u8]| request(content).stored::<Made>(items, None, now());
+        let found = stored(&items(made()), b"content").unwrap().unwrap();
         assert_eq!((found.result, found.is_final), (made(), true));
-        // A later release adds a field: an earlier one reads on.
+        // A later release adds a field: an earlier release ignores the field.
         let more = HashMap::from([("name", "Acme"), ("more", "x")]);
-        assert_eq!(told(&items(more), b"content").unwrap().unwrap().result, made());
-        // It renames one, or makes another thing of it: the request is known all the same, and what it was for.
+        assert_eq!(stored(&items(more), b"content").unwrap().unwrap().result, made());
+        // A later release renames a field or changes its type: the request is still recognized by its fingerprint.
         for other in [HashMap::from([("title", "Acme")]), HashMap::new()] {
             let items = items(other);
-            assert_eq!(told(&items, b"content").unwrap_err(), Error::AlreadyDone);
-            assert_eq!(told(&items, b"other").unwrap_err(), Error::IdempotencyKeyReused);
+            assert_eq!(stored(&items, b"content").unwrap_err(), Error::AlreadyDone);
+            assert_eq!(stored(&items, b"other").unwrap_err(), Error::IdempotencyKeyReused);
             let later = now().plus(KEPT);
-            assert!(once(b"content").done::<Made>(&items, None, later).unwrap().is_none());
+            assert!(
+                request(b"content")
+                    .stored::<Made>(&items, None, later)
+                    .unwrap()
+                    .is_none()
+            );
         }
         let mut items = items(made());
         let item = items.0.values_mut().next().unwrap();
         item.insert("result".to_owned(), AttributeValue::S("Acme".to_owned()));
-        assert_eq!(told(&items, b"content").unwrap_err(), Error::AlreadyDone);
+        assert_eq!(stored(&items, b"content").unwrap_err(), Error::AlreadyDone);
     }
 }

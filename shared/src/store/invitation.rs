@@ -7,7 +7,8 @@ mod read;
 use serde::{Deserialize, Serialize};
 
 use super::account::{EmailRecord, account_create_writes, seat};
-use super::idempotency::{IdempotentRequest, StoredResult};
+use super::admitted::Admitted;
+use super::idempotency::StoredResult;
 use super::keys::due_in_index;
 use super::limit::Slot;
 use super::{Items, Key, Store, Write, Writes, table};
@@ -65,12 +66,10 @@ pub struct NewInvitation<'a> {
     pub pending: &'a Pending,
     /// The pending invitation that it replaces.
     pub replaced: Option<InvitationId>,
-    /// The slot of the caller's limit that it takes.
-    pub slot: &'a Slot,
     /// Its mail, unless that is withheld.
     pub mail: Option<NewMail<'a>>,
-    /// The request that makes it.
-    pub once: &'a IdempotentRequest,
+    /// The admission of the operation that creates it.
+    pub admitted: &'a Admitted,
 }
 
 /// The mail of a new invitation.
@@ -289,16 +288,15 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
             .with(table::INDEX_SK, due_in_index(mail.due_at, invitation.id)),
         None => pending_write,
     };
-    let done = StoredResult {
+    let stored = StoredResult {
         result: pending,
         is_final: new.mail.is_none(),
     };
     let writes = Writes::new()
-        .maybe(new.once.remember(Some(access.tenant()), done, now))
+        .all(new.admitted.writes(stored))
         .and(Write::create("invitation", Key::invitation(invitation.id), invitation))
         .witnessed()
         .and(pending_write)
-        .and(new.slot.write())
         .all(new.mail.iter().map(|mail| mail.slot.write()));
     match new.replaced {
         Some(old) => {

@@ -3,6 +3,7 @@
 //! One file an entity holds that entity's accesses; `docs/table.md` lists them all.
 
 pub mod account;
+pub mod admitted;
 mod attempts;
 pub mod cursor;
 pub mod due;

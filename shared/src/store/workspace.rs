@@ -6,7 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::idempotency::{IdempotentRequest, StoredResult};
+use super::admitted::Admitted;
+use super::idempotency::StoredResult;
 use super::invitation;
 use super::limit::Slot;
 use super::write::UpdateError;
@@ -87,19 +88,11 @@ impl Store {
 
     /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free, or when
     /// the request was done meanwhile.
-    pub async fn workspace_create(
-        &self,
-        user: &User,
-        workspace: &Workspace,
-        once: &IdempotentRequest,
-        now: Time,
-    ) -> Result<(), Error> {
-        let done = StoredResult {
-            result: CreatedWorkspace::from(workspace),
-            is_final: true,
-        };
+    pub async fn workspace_create(&self, user: &User, workspace: &Workspace, admitted: &Admitted) -> Result<(), Error> {
+        let now = admitted.at();
+        let stored = StoredResult::complete(CreatedWorkspace::from(workspace));
         let writes = Writes::new()
-            .maybe(once.remember(None, done, now))
+            .all(admitted.writes(stored))
             .all(workspace_create_writes(user, workspace))
             .witnessed()
             .and(account::seat(user, &owner_membership(workspace, user.epoch), now))
