@@ -22,7 +22,7 @@ use shared::models::limit::Rule;
 use shared::models::role::Action;
 use shared::store::cursor::{self, List, Position};
 use shared::store::idempotency::IdempotentRequest;
-use shared::store::invitation::{invitation_keys, invitation_take};
+use shared::store::invitation::{invitation_keys, invitation_take, invitee_keys};
 use shared::store::limit::Limit;
 use shared::store::{Items, Key, retry_on_conflict};
 use shared::{App, Code, Error};
@@ -143,9 +143,7 @@ async fn create_invitation(
         let now = app.now();
         let (access, items) = app
             .authorize_with(&caller, Action::ManageInvitations, |tenant| {
-                let about = email
-                    .iter()
-                    .flat_map(|email| [Key::email(email), Key::guard(email, tenant.workspace_id())]);
+                let about = email.iter().flat_map(|email| invitee_keys(tenant, email));
                 about
                     .chain([limit.key()])
                     .chain(budget.iter().map(Limit::key))
@@ -233,7 +231,7 @@ async fn list_invitations(
     params: Params,
 ) -> Result<Json<InvitationsOut>, Error> {
     let (access, _, mut rows) = app
-        .authorize_beside(
+        .authorize_and_read(
             &caller,
             Action::ManageInvitations,
             |_| Vec::new(),
@@ -287,7 +285,9 @@ async fn cancel_invitation(
         let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let invited = target(&access, &mut items, id)?;
         invited.open()?;
-        app.store.invitation_revoke(&invited.invitation, app.now()).await?;
+        app.store
+            .invitation_cancel(&access, &invited.invitation, app.now())
+            .await?;
         Ok(Json(InvitationCancelledOut {
             message: "The invitation is cancelled.",
             id: invited.invitation.id,

@@ -8,7 +8,6 @@ use shared::auth::access::Caller;
 use shared::http::gateway::Gateway;
 use shared::http::idempotency::Keyed;
 use shared::http::path::Id;
-use shared::ids::InvitationId;
 use shared::models::limit::Rule;
 use shared::store::limit::Limit;
 use shared::store::{Key, retry_on_conflict};
@@ -84,7 +83,11 @@ pub(crate) async fn resend_invitation(
         let new = issue.new_invitation(Some(old.id), &once);
         match app.store.invitation_resend(&access, new).await {
             // Its e-mail joined somewhere: by this very invitation, which the next look tells, or by another.
-            Err(Error::Stale) if !is_guess && issue.is_dead(&app).await? && !is_ended(&app, old.id).await? => {
+            Err(Error::Stale)
+                if !is_guess
+                    && issue.is_dead(&app, &access).await?
+                    && !app.store.invitation_is_ended(&access, old.id).await? =>
+            {
                 app.store.limit_charge(&limit, &items, now).await?;
                 Err(Error::InvitationRevoked)
             }
@@ -93,10 +96,4 @@ pub(crate) async fn resend_invitation(
     })
     .await?;
     Ok(Json(issued.answer(&app, &once).await?))
-}
-
-/// Whether an invitation has ended.
-async fn is_ended(app: &App, id: InvitationId) -> Result<bool, Error> {
-    let invitation = app.store.invitation(id).await?;
-    Ok(invitation.is_none_or(|invitation| invitation.end.is_some()))
 }

@@ -18,7 +18,7 @@ use shared::models::workspace::{ChangeId, CreatedWorkspace, Workspace, Workspace
 use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::CLEARED_MAX;
 use shared::store::workspace::workspace_draft;
-use shared::store::{Key, retry_on_conflict};
+use shared::store::{Key, Unproven, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -195,7 +195,7 @@ async fn create_workspace(
 ) -> Result<(StatusCode, Tagged), Error> {
     let now = app.now();
     let new = payload.parse::<WorkspaceCreateIn>();
-    let slug_key = new.as_ref().ok().map(|new| Key::slug(&slug_of(&new.name)));
+    let slug_key = new.as_ref().ok().map(|new| Unproven::slug_key(&slug_of(&new.name)));
     let named = key.as_ref().ok().and_then(Option::as_ref);
     let once = IdempotentRequest::new(caller.user_id(), "create-workspace", named, &payload.fingerprint());
     let beside: Vec<Key> = slug_key.iter().cloned().chain(once.key()).collect();
@@ -216,9 +216,7 @@ async fn create_workspace(
         }
         let slug_taken = slug_key.iter().any(|key| items.contains(key));
         let workspace = workspace_draft(new.name.clone(), slug_taken, now);
-        app.store
-            .workspace_create(identity.user(), &workspace, &once, now)
-            .await?;
+        app.store.workspace_create(&identity, &workspace, &once, now).await?;
         Ok(workspace)
     })
     .await?;

@@ -94,7 +94,12 @@ impl IdempotentRequest {
 
     /// The write that remembers it, for the transaction of its deed; it fails when the request was done meanwhile.
     #[must_use]
-    pub fn remember<T: Serialize>(&self, tenant: Option<Tenant>, done: StoredResult<T>, now: Time) -> Option<Write> {
+    pub(crate) fn remember<T: Serialize>(
+        &self,
+        tenant: Option<Tenant>,
+        done: StoredResult<T>,
+        now: Time,
+    ) -> Option<Write> {
         let keyed = self.0.as_ref()?;
         let expires_at = now.plus(KEPT);
         let request = Request {
