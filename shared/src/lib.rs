@@ -1,26 +1,28 @@
 //! The library that every function of Workspaces is built on.
 //!
 //! ```text
-//!   functions/*, local                 routers, triggers, the local stack
-//!        │
-//!   lambda                             the Lambda runtime
-//!        │
-//!   http      event      outbox, notices
-//!        │      │          │
-//!        └── authorize ────┘           reads and makes proofs of access
-//!                │
-//!               app                    the state that is built at cold start
-//!            ┌───┴────┐
-//!          store    mailer             the only callers of DynamoDB and SES
-//!          │   └──┬───┘
-//!        auth    aws                   tokens, passwords, proofs of access; the AWS clients
-//!          └──┬───┘
-//!   models, config, secret, ids        pure rules, settings, secrets, identifiers
-//!             │
-//!   error, clock, deadline             what everything uses
+//!   functions/*, local                     handlers, triggers, the local stack
+//!           │
+//!   lambda        notices                  the Lambda runtime; mails about usage
+//!     │              │
+//!   http, event,  outbox,  authorize       requests, triggers, due mails, proofs of access
+//!     └──────────────┼─────────┘
+//!                   app                    the state that is built at cold start
+//!                 ┌──┴───┐
+//!              store,  mailer              the only callers of DynamoDB and SES
+//!              │   └─┬──┘
+//!            auth,  aws                    tokens, passwords, types of proofs; the AWS clients
+//!              │     │
+//!              │   config                  settings
+//!              └──┬──┘
+//!               models                     the rules of the product
+//!                 │
+//!            secret, ids                   secrets and identifiers
+//!                 │
+//!       error, clock, deadline             errors, the time, the time that a call may take
 //! ```
 //!
-//! A module imports only modules below it.
+//! A module imports only modules below it, or to the right of it on the same line.
 //!
 //! | module | content |
 //! | --- | --- |
