@@ -36,10 +36,15 @@ pub async fn set_tier(url: String, workspace: &str, tier: Tier) -> Result<Worksp
     let app = App::start(config, Clock::system(), RequiredSecrets::NONE, None).await?;
     let id = match workspace.parse::<WorkspaceId>() {
         Ok(id) => Some(id),
-        Err(_) => app.store.workspace_of_slug(workspace).await?,
+        Err(_) => app.store.unproven().workspace_of_slug(workspace).await?,
     };
     let unknown = || TierError::Unknown(workspace.to_owned());
-    match app.store.workspace_set_tier(id.ok_or_else(unknown)?, tier).await {
+    match app
+        .store
+        .unproven()
+        .workspace_set_tier(id.ok_or_else(unknown)?, tier)
+        .await
+    {
         Err(Error::Stale) => Err(unknown()),
         changed => Ok(changed?),
     }

@@ -1,4 +1,4 @@
-//! What every handler has at hand: built once, at cold start.
+//! The state that every handler and trigger uses. It is built once, at cold start.
 
 use std::sync::Arc;
 
@@ -24,35 +24,35 @@ use crate::store::Store;
 /// The state of every router.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// The table.
+    /// The DynamoDB table.
     pub store: Store,
-    /// The clock.
+    /// The clock; tests set it.
     pub clock: Clock,
-    /// What differs between deployments.
+    /// The settings of this deployment.
     pub config: Arc<Config>,
-    /// The public keys that tokens are verified with.
+    /// The public keys that verify access tokens.
     pub keys: KeyRing,
-    /// Who issues tokens, and for whom.
+    /// The issuer and the audience of access tokens.
     pub parties: TokenParties,
-    /// Hashes passwords.
+    /// The hashing of passwords, with its limit on concurrent hashes.
     pub passwords: Passwords,
-    /// Sends mails.
+    /// The mail service.
     pub mailer: Mailer,
     issuer: Option<Arc<TokenIssuer>>,
     invitation_key: Option<Arc<InvitationKey>>,
 }
 
-/// The secrets that a function cannot start without, each as what reads it: a function that needs none does not carry
-/// the client of Secrets Manager.
+/// The secrets that a function needs to start. Each is given as the function that reads it, so that a function without
+/// secrets does not contain the client of Secrets Manager.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequiredSecrets {
-    /// The seed of the signing key.
+    /// The reader of the signing key's seeds.
     pub signing: Option<ReadSecret>,
-    /// The key of invitation tokens.
+    /// The reader of the secret that invitation tokens are derived from.
     pub invitation: Option<ReadSecret>,
 }
 
-/// Reads a secret from where the environment says it is.
+/// Reads a secret from the environment or from Secrets Manager.
 pub type ReadSecret = for<'a> fn(&'a Connection, &'a Config) -> BoxFuture<'a, Result<Secret, Error>>;
 
 const SIGNING: ReadSecret = |aws, config| Box::pin(aws.secret(config.signing_secret.as_ref(), "SIGNING_SECRET"));
@@ -60,39 +60,39 @@ const INVITATION: ReadSecret =
     |aws, config| Box::pin(aws.secret(config.invitation_secret.as_ref(), "INVITATION_SECRET"));
 
 impl RequiredSecrets {
-    /// No secret.
+    /// No secret is read.
     pub const NONE: Self = Self {
         signing: None,
         invitation: None,
     };
-    /// The seed of the signing key.
+    /// The function issues tokens.
     pub const SIGNING: Self = Self {
         signing: Some(SIGNING),
         invitation: None,
     };
-    /// The key of invitation tokens.
+    /// The function makes links of invitations.
     pub const INVITATION: Self = Self {
         signing: None,
         invitation: Some(INVITATION),
     };
-    /// Both: the local stack is every function at once.
+    /// Both secrets, for the local stack, which contains every function.
     pub const ALL: Self = Self {
         signing: Some(SIGNING),
         invitation: Some(INVITATION),
     };
 }
 
-/// What issues tokens; `auth` alone has it.
+/// Signs access tokens and seals refresh tokens. Only the function `auth` has one.
 #[derive(Debug)]
 pub struct TokenIssuer {
     parties: TokenParties,
     signing: Vec<SigningKey>,
-    /// Makes and verifies refresh tokens.
+    /// The keys of refresh tokens.
     pub refresh: RefreshKeys,
 }
 
 impl TokenIssuer {
-    /// Signs under the first of `seeds`; what the others signed stays valid.
+    /// Signs with the first of `seeds`. Tokens that were signed with the others stay valid.
     fn new(parties: TokenParties, seeds: &[Secret]) -> Result<Self, Error> {
         Ok(Self {
             parties,
@@ -101,7 +101,7 @@ impl TokenIssuer {
         })
     }
 
-    /// An access token.
+    /// Issues an access token of `session`, for `user` in `workspace`.
     pub fn access_token(
         &self,
         user: &User,
@@ -116,19 +116,19 @@ impl TokenIssuer {
         token::issue(&self.parties, key, user, workspace, session, now)
     }
 
-    /// The public keys as a JWK Set.
+    /// The public keys of all seeds, as a JWK Set.
     pub fn jwks(&self) -> Result<String, Error> {
         jwks(&self.signing)
     }
 }
 
 impl App {
-    /// Builds the app and reads the secrets that `needs` names. An interceptor sees every DynamoDB call; the tests
-    /// count them with it.
+    /// Builds the app and reads the required secrets. The interceptor sees every DynamoDB call, so that tests can count
+    /// and disturb the calls.
     pub async fn start(
         config: Config,
         clock: Clock,
-        needs: RequiredSecrets,
+        secrets: RequiredSecrets,
         interceptor: Option<SharedInterceptor>,
     ) -> Result<Self, Error> {
         let aws = Arc::new(Connection::new(&config)?);
@@ -136,14 +136,14 @@ impl App {
             issuer: config.token_issuer.clone(),
             audience: config.token_audience.clone(),
         };
-        let issuer = match needs.signing {
+        let issuer = match secrets.signing {
             Some(read) => {
                 let secret = read(&aws, &config).await?;
                 Some(Arc::new(TokenIssuer::new(parties.clone(), &seeds(&secret))?))
             }
             None => None,
         };
-        let invitation_key = match needs.invitation {
+        let invitation_key = match secrets.invitation {
             Some(read) => Some(Arc::new(InvitationKey::new(&read(&aws, &config).await?))),
             None => None,
         };
@@ -160,36 +160,36 @@ impl App {
         })
     }
 
-    /// Opens the connection, reads the public keys, and publishes this function's own when it has some. A cold start
-    /// goes on when this fails: the first request tries again.
+    /// Opens the connection to the table, loads the published public keys, and publishes this function's own keys when it
+    /// has a signing key. A cold start continues when this fails: the first request with an unknown key id loads the keys
+    /// again.
     pub async fn warm(&self) -> Result<(), Error> {
-        let published = self.store.jwks().await?;
+        let store = self.store.unproven();
+        let published = store.jwks().await?;
         let Some(issuer) = &self.issuer else {
-            return self
-                .keys
-                .load(published.as_deref().unwrap_or(r#"{"keys":[]}"#), self.now());
+            return self.keys.load(published.as_deref(), self.now());
         };
         let own = issuer.jwks()?;
         if published.as_deref() != Some(&own) {
-            self.store.jwks_publish(&own).await?;
+            store.jwks_publish(&own).await?;
         }
-        self.keys.load(&own, self.now())
+        self.keys.load(Some(&own), self.now())
     }
 
-    /// Now.
+    /// The clock's current time.
     #[must_use]
     pub fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// What issues tokens.
+    /// The issuer of tokens; [`Error::Internal`] in a function that started without a signing key.
     pub fn issuer(&self) -> Result<&TokenIssuer, Error> {
         self.issuer
             .as_deref()
             .ok_or_else(|| Error::Internal("this function has no signing key".to_owned()))
     }
 
-    /// What makes invitation tokens.
+    /// The key of invitation tokens; [`Error::Internal`] in a function that started without it.
     pub fn invitation_key(&self) -> Result<&InvitationKey, Error> {
         self.invitation_key
             .as_deref()
@@ -197,7 +197,7 @@ impl App {
     }
 }
 
-/// The seeds of a secret: the current one, then earlier ones that still verify, separated by line breaks.
+/// Splits a secret into its seeds, one a line: the current seed first, then earlier seeds that still verify.
 fn seeds(secret: &Secret) -> Vec<Secret> {
     secret
         .expose()

@@ -1,4 +1,7 @@
-//! AWS clients, built explicitly: the default chain reads files, asks services, and builds clients nobody needs.
+//! The AWS clients. They are built explicitly: the SDK's default credential and region chains read files, call other
+//! services and build clients that this backend does not use.
+
+mod error;
 
 use std::time::Duration;
 
@@ -14,8 +17,10 @@ use crate::config::{Aws, Config, SecretSource};
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// The roots that AWS's own endpoints chain to (Amazon Trust Services). Parsing a system's whole store takes longer
-/// than the rest of a cold start.
+pub(crate) use error::describe;
+
+/// The root certificates of AWS's own endpoints (Amazon Trust Services). Parsing all root certificates of the operating
+/// system takes longer than the rest of a cold start.
 const ROOTS: [&str; 5] = [
     include_str!("roots/Amazon_Root_CA_1.pem"),
     include_str!("roots/Amazon_Root_CA_2.pem"),
@@ -24,8 +29,8 @@ const ROOTS: [&str; 5] = [
     include_str!("roots/Starfield_Services_Root_CA_G2.pem"),
 ];
 
-/// How AWS is reached: one connection pool for every service. A service's client is made where it is first used, so that
-/// a function that does not call a service does not carry its client.
+/// The HTTP client and the credentials that all AWS clients share. The client of a service is built where it is first
+/// used, so that a function that does not call the service does not contain its client.
 #[derive(Clone, Debug)]
 pub struct Connection {
     aws: Aws,
@@ -57,7 +62,7 @@ fn credentials(aws: &Aws) -> Credentials {
     )
 }
 
-/// Time-outs that leave room for another attempt within a function's own 10 s.
+/// Time-outs that leave time for another attempt within the 10 s that a function may run.
 fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_millis(1000))
@@ -67,7 +72,7 @@ fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
 }
 
 impl Connection {
-    /// The connection that `config` describes.
+    /// Builds the HTTP client for the account and endpoints of `config`.
     pub fn new(config: &Config) -> Result<Self, Error> {
         Ok(Self {
             aws: config.aws.clone(),
@@ -75,7 +80,7 @@ impl Connection {
         })
     }
 
-    /// A client of DynamoDB. `interceptor` sees every call.
+    /// Builds a client of DynamoDB. `interceptor` sees every call.
     #[must_use]
     pub fn dynamodb(&self, interceptor: Option<SharedInterceptor>) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::Config::builder()
@@ -84,7 +89,7 @@ impl Connection {
             .credentials_provider(credentials(&self.aws))
             .http_client(self.http.clone())
             .timeout_config(timeouts(Duration::from_millis(1500), Duration::from_millis(4500)))
-            // Of reads; the store tries writes itself.
+            // For reads only: the store retries writes itself.
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(3)
@@ -99,7 +104,7 @@ impl Connection {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    /// A client of SES.
+    /// Builds a client of SES.
     #[must_use]
     pub fn ses(&self) -> aws_sdk_sesv2::Client {
         let mut config = aws_sdk_sesv2::Config::builder()
@@ -107,7 +112,7 @@ impl Connection {
             .region(Region::new(self.aws.region.clone()))
             .credentials_provider(credentials(&self.aws))
             .http_client(self.http.clone())
-            // One attempt: a mail whose fate is unknown must not be sent again at once.
+            // One attempt: a mail with an unknown outcome must not be sent again immediately.
             .timeout_config(timeouts(Duration::from_millis(2500), Duration::from_millis(2500)))
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -115,7 +120,8 @@ impl Connection {
         aws_sdk_sesv2::Client::from_conf(config.build())
     }
 
-    /// The secret of `source`, which the environment names as `variable`.
+    /// Returns the secret of `source`, reading it from Secrets Manager if `source` is an ARN. Errors name `variable`, the
+    /// environment variable that `source` was read from.
     pub async fn secret(&self, source: Option<&SecretSource>, variable: &str) -> Result<Secret, Error> {
         let arn = match source {
             None => return Err(Error::Internal(format!("neither {variable} nor {variable}_ARN is set"))),
@@ -129,13 +135,13 @@ impl Connection {
             .http_client(self.http.clone())
             .timeout_config(timeouts(Duration::from_millis(1500), Duration::from_millis(4500)));
         manager.set_endpoint_url(self.aws.secrets_endpoint.clone());
-        let answer = aws_sdk_secretsmanager::Client::from_conf(manager.build())
+        let response = aws_sdk_secretsmanager::Client::from_conf(manager.build())
             .get_secret_value()
             .secret_id(arn)
             .send()
             .await
-            .map_err(|error| Error::Unavailable(format!("{variable}_ARN: {}", crate::store::describe(&error))))?;
-        answer
+            .map_err(|error| Error::Unavailable(format!("{variable}_ARN: {}", describe(&error))))?;
+        response
             .secret_string
             .filter(|secret| !secret.is_empty())
             .map(Secret::new)

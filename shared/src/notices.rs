@@ -14,7 +14,7 @@ use crate::models::notice::{LEASE, Notice, SEND_BATCH_MAX};
 use crate::models::usage::{Tier, Usage, reached};
 use crate::outbox::FIRST_SEND_MAX;
 use crate::store::usage::Month;
-use crate::store::{Key, Write, notice};
+use crate::store::{Key, notice};
 
 /// The notices that months call for and that were not made before.
 pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time) -> Result<Vec<Notice>, Error> {
@@ -29,14 +29,12 @@ pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time)
     if possible.is_empty() {
         return Ok(Vec::new());
     }
-    let (tier, fresh) = app.store.notices_not_yet_created(workspace, possible).await?;
+    let (tier, fresh) = app
+        .store
+        .unproven()
+        .notices_not_yet_created(workspace, possible)
+        .await?;
     Ok(fresh.into_iter().filter(|notice| Some(notice.tier) == tier).collect())
-}
-
-/// The writes that make notices.
-#[must_use]
-pub fn writes(notices: &[Notice]) -> Vec<Write> {
-    notices.iter().map(notice::create).collect()
 }
 
 /// Sends notices that were just made, all in one turn. One that fails, or whose turn has not come, stays due.
@@ -60,15 +58,20 @@ pub async fn send(app: &App, key: Key, index_key: &str) -> Result<Option<Deliver
 
 async fn send_until(app: &App, key: Key, index_key: &str, turn: Deadline) -> Result<Option<DeliveryStatus>, Error> {
     let now = app.now();
-    let Some(claimed) = app.store.notice_claim(key, index_key, now.plus(LEASE)).await? else {
+    let Some(claimed) = app
+        .store
+        .unproven()
+        .notice_claim(key, index_key, now.plus(LEASE))
+        .await?
+    else {
         return Ok(None);
     };
-    let Some(workspace) = app.store.notice_workspace(&claimed).await? else {
-        app.store.notice_complete(&claimed).await?;
+    let Some(workspace) = app.store.unproven().notice_workspace(&claimed).await? else {
+        app.store.unproven().notice_complete(&claimed).await?;
         return Ok(None);
     };
     let mut all_told = true;
-    for owner in app.store.owners(workspace.id, workspace.owner_count).await? {
+    for owner in app.store.unproven().owners(workspace.id, workspace.owner_count).await? {
         if claimed.notified.contains(&owner.id) {
             continue;
         }
@@ -87,13 +90,13 @@ async fn send_until(app: &App, key: Key, index_key: &str, turn: Deadline) -> Res
         match app.mailer.notice(&mail).await {
             Err(error) if error.retryable => all_told = false,
             // What is refused for good is not tried again either.
-            Ok(()) | Err(_) => app.store.notice_mark_notified(&claimed, owner.id).await?,
+            Ok(()) | Err(_) => app.store.unproven().notice_mark_notified(&claimed, owner.id).await?,
         }
     }
     if !all_told && !claimed.is_given_up(now) {
         return Ok(Some(DeliveryStatus::Queued));
     }
-    app.store.notice_complete(&claimed).await?;
+    app.store.unproven().notice_complete(&claimed).await?;
     Ok(Some(if all_told {
         DeliveryStatus::Sent
     } else {

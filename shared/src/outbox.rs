@@ -90,6 +90,7 @@ pub async fn invitation_mail_record(
     let ClaimedInvitationMail { workspace, pending, .. } = letter;
     let SendResult { delivery, due_again } = tried;
     app.store
+        .unproven()
         .invitation_delivery_record(workspace.id, pending.id, letter.held_until, delivery, *due_again)
         .await
 }
@@ -127,16 +128,17 @@ pub async fn invitation_mail_retry(
     let held_until = app.now().plus(CLAIM_LEASE);
     let claimed = app
         .store
+        .unproven()
         .invitation_mail_claim(workspace, id, index_key, held_until)
         .await?;
     if claimed.is_none() {
         return Ok(None);
     }
     // Read after the claim: the shorter the time between reading and sending, the fewer cancelled ones are mailed.
-    let Some(invitation) = app.store.invitation(id).await? else {
+    let Some(invitation) = app.store.unproven().invitation(id).await? else {
         return Ok(None);
     };
-    let context = match app.store.invitation_context(invitation).await {
+    let context = match app.store.unproven().invitation_mail_context(invitation).await {
         Ok(context) => context,
         // It ended meanwhile, and its row with it.
         Err(Error::Stale) => return Ok(None),
@@ -177,6 +179,7 @@ pub async fn invitation_mail_retry(
     };
     let stands = app
         .store
+        .unproven()
         .invitation_delivery_record(workspace, id, held_until, &delivery, None)
         .await?;
     Ok(stands.map(|delivery| delivery.status))

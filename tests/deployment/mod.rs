@@ -4,3 +4,4 @@ pub mod budget;
 pub mod deployment;
 pub mod events;
 pub mod house;
+pub mod proofs;

@@ -620,12 +620,7 @@ async fn a_token_begins_and_ends_to_the_second() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let forge = Forge::of(&world, &ann);
-    let key = world
-        .app
-        .keys
-        .key(forge.key.kid(), &world.app.store, &world.clock)
-        .await
-        .unwrap();
+    let key = world.app.keys.key(forge.key.kid()).unwrap();
     let at = 2_000_000_000;
     let is_valid_at = |claim: &str, seconds: i64| {
         let claims = with(&forge.claims, json!({"exp": at + 900, "nbf": at, "iat": at}));

@@ -177,7 +177,13 @@ async fn a_mail_whose_sender_died_is_sent_when_its_hold_ends() {
     let ann = world.owner("ann").await;
     queued(&ann, "bob@example.com").await;
     world.pass(61);
-    let page = world.app.store.due_page(world.app.now(), None).await.unwrap();
+    let page = world
+        .app
+        .store
+        .unproven()
+        .due_page(world.app.now(), None)
+        .await
+        .unwrap();
     let [due] = page.entries.as_slice() else {
         panic!("one mail is due: {page:?}");
     };
@@ -186,6 +192,7 @@ async fn a_mail_whose_sender_died_is_sent_when_its_hold_ends() {
     let claim = async || {
         let store = &world.app.store;
         store
+            .unproven()
             .invitation_mail_claim(workspace, id, &due.index_key, held_until)
             .await
             .unwrap()
@@ -202,6 +209,7 @@ async fn a_mail_whose_sender_died_is_sent_when_its_hold_ends() {
     let stands = world
         .app
         .store
+        .unproven()
         .invitation_delivery_record(workspace, id, held_until, &late, again);
     assert_eq!(stands.await.unwrap().unwrap().status, DeliveryStatus::Sent);
     assert_eq!(retry(&world).await, report(0, 0, 0));
@@ -431,6 +439,7 @@ async fn a_bounce_before_the_sent_mark_stays() {
     let page = world
         .app
         .store
+        .unproven()
         .due_page(world.app.now().plus(Duration::from_secs(3600)), None);
     assert!(page.await.unwrap().entries.is_empty(), "it is due no more");
     let workspace = ann.workspace().await.id().parse().unwrap();
@@ -441,6 +450,7 @@ async fn a_bounce_before_the_sent_mark_stays() {
     let id = issued.id().parse().unwrap();
     let store = &world.app.store;
     let marked = store
+        .unproven()
         .invitation_delivery_record(workspace, id, world.app.now(), &sent, None)
         .await;
     assert_eq!(marked.unwrap().unwrap().status, DeliveryStatus::Bounced);

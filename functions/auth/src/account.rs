@@ -25,25 +25,8 @@ pub(crate) struct Account {
 impl Account {
     /// Reads an account. `hint` only picks keys: where the user's item names another workspace, that is read then.
     pub(crate) async fn read(app: &App, id: UserId, hint: Option<WorkspaceId>) -> Result<Option<Self>, Error> {
-        let key = Key::user(id);
-        let keys = hint.map(Key::workspace).into_iter().chain([key.clone()]).collect();
-        let mut items = app.store.get(keys).await?;
-        let Some(user): Option<User> = items.take(&key)? else {
-            return Ok(None);
-        };
-        let Some(workspace_id) = user.membership.as_ref().map(|membership| membership.workspace_id) else {
-            return Ok(Some(Self { user, workspace: None }));
-        };
-        let key = Key::workspace(workspace_id);
-        if hint != Some(workspace_id) {
-            items = app.store.get(vec![key.clone()]).await?;
-        }
-        // A member of a workspace that is gone: the two were read on both sides of its deletion.
-        let workspace = items.take(&key)?.ok_or(Error::Stale)?;
-        Ok(Some(Self {
-            user,
-            workspace: Some(workspace),
-        }))
+        let account = app.store.unproven().account_with_workspace(id, hint).await?;
+        Ok(account.map(|(user, workspace)| Self { user, workspace }))
     }
 
     /// Reads the account of an e-mail. Nobody's takes a read as well, so that the time does not tell who has one.
@@ -76,7 +59,10 @@ impl Account {
     pub(crate) async fn sign_in(&self, app: &App, now: Time) -> Result<TokensOut, Error> {
         let (id, session) = (SessionId::new(now), self.session(now));
         let evicted = self.user.sessions_to_evict(now);
-        app.store.session_add(&self.user, id, &session, &evicted).await?;
+        app.store
+            .unproven()
+            .session_add(&self.user, id, &session, &evicted)
+            .await?;
         self.tokens(app, id, &session, now)
     }
 

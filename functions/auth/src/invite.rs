@@ -13,13 +13,13 @@ use shared::clock::Time;
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
 use shared::http::wire::WorkspaceOut;
-use shared::ids::{InvitationId, SessionId, UserId};
+use shared::ids::{SessionId, UserId};
 use shared::models::invitation::{ACCEPT_REPEAT, Invitation, Status};
 use shared::models::limit::Rule;
 use shared::models::user::{PasswordHash, Session, User};
 use shared::secret::Secret;
 use shared::store::account::EmailRecord;
-use shared::store::invitation::{Accepting, InvitationContext, SIBLINGS_MAX};
+use shared::store::invitation::{Accepting, InvitationContext, InvitationLink, SIBLINGS_MAX};
 use shared::store::limit::{Charge, Limit};
 use shared::store::{Items, Key, retry_on_conflict};
 use shared::{App, Error};
@@ -73,7 +73,7 @@ pub(crate) async fn decline_invitation(
         let items = app.store.get(door.keys()).await?;
         let context = door.enter(&app, &items, now).await?;
         context.open()?;
-        app.store.invitation_revoke(&context.invited.invitation, now).await
+        app.store.invitation_decline(&context, now).await
     })
     .await?;
     Ok(Json(MessageOut {
@@ -135,40 +135,28 @@ pub(crate) async fn get_invite_page() -> impl IntoResponse {
 
 /// Where a link is shown: it leads to an invitation, and every look costs the source address one call.
 struct Door {
-    id: Option<InvitationId>,
-    token: Secret,
+    link: InvitationLink,
     charge: Charge,
 }
 
 impl Door {
     fn new(id: &str, token: Secret, rule: Rule, gateway: &Gateway) -> Self {
         Self {
-            id: id.parse().ok(),
-            token,
+            link: InvitationLink::new(id, token),
             charge: Charge::new(Limit::new(rule, &gateway.address())),
         }
     }
 
     /// The items that [`Door::enter`] needs to have been read.
     fn keys(&self) -> Vec<Key> {
-        self.id
-            .map(Key::invitation)
-            .into_iter()
-            .chain([self.charge.limit.key()])
-            .collect()
-    }
-
-    /// The invitation, if the link's token is its own.
-    fn invitation(&self, items: &Items) -> Result<Option<Invitation>, Error> {
-        let invitation: Option<Invitation> = self.id.map_or(Ok(None), |id| items.peek(&Key::invitation(id)))?;
-        Ok(invitation.filter(|invitation| invitation.token_hash.matches(&self.token)))
+        self.link.key().into_iter().chain([self.charge.limit.key()]).collect()
     }
 
     /// Reads what there is to know of the invitation, charging the limit beside it.
     async fn enter(&self, app: &App, items: &Items, now: Time) -> Result<InvitationContext, Error> {
         self.charge.check(items, now)?;
         let charged = self.charge.apply(&app.store, items, now);
-        if let Some(invitation) = self.invitation(items)? {
+        if let Some(invitation) = self.link.invitation(items)? {
             let (context, ()) = tokio::try_join!(app.store.invitation_context(invitation), charged)?;
             Ok(context)
         } else {
@@ -239,10 +227,10 @@ impl Acceptance {
 
     /// The limits on checking the password, if there is one to check.
     fn login_keys(&self, items: &Items) -> Result<Vec<Key>, Error> {
-        let invitation = self.body.password.as_ref().and(self.door.invitation(items)?);
+        let invitation = self.body.password.as_ref().and(self.door.link.invitation(items)?);
         Ok(invitation.map_or_else(Vec::new, |invitation| {
             self.login
-                .get_or_init(|| LoginCharges::new(invitation.email.as_str(), &self.gateway))
+                .get_or_init(|| LoginCharges::new(invitation.email().as_str(), &self.gateway))
                 .keys()
         }))
     }
@@ -290,7 +278,7 @@ impl Acceptance {
         }
         let (password, user) = tokio::try_join!(
             self.charged_password(limits, now),
-            self.app.store.account(record.user_id)
+            self.app.store.unproven().account(record.user_id)
         )?;
         let password = password.ok_or(Error::InvalidCredentials)?;
         let proven = account::verify(&self.app, password, user.as_ref()).await?;
@@ -310,7 +298,7 @@ impl Acceptance {
         };
         let membership = self.app.store.invitation_accept(&context, accepting, now).await?;
         if context.siblings.len() >= SIBLINGS_MAX {
-            self.end_siblings(&user, now).await;
+            self.end_siblings(&context, now).await;
         }
         user.membership = Some(membership);
         user.updated_at = now;
@@ -327,8 +315,8 @@ impl Acceptance {
 
     /// Clears away invitations to the e-mail beyond those that ended with the accepted one. They are dead already, so
     /// that a failure only leaves rows behind.
-    async fn end_siblings(&self, user: &User, now: Time) {
-        if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(&user.email, now)).await {
+    async fn end_siblings(&self, accepted: &InvitationContext, now: Time) {
+        if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(accepted, now)).await {
             tracing::warn!(%error, "dead invitations were left in their lists");
         }
     }

@@ -22,10 +22,9 @@ use shared::models::limit::Rule;
 use shared::models::text::Name;
 use shared::models::user::{PasswordHash, Refresh, Session, User};
 use shared::models::workspace::{Workspace, slug_of};
-use shared::store::account::EmailRecord;
 use shared::store::limit::{Charge, Limit};
 use shared::store::workspace::{owner_membership, workspace_draft};
-use shared::store::{Key, retry_on_conflict};
+use shared::store::{Unproven, retry_on_conflict};
 use shared::{App, Code, Error};
 use tokio::sync::OnceCell;
 use utoipa_axum::router::OpenApiRouter;
@@ -126,7 +125,7 @@ async fn register(
     let body: RegisterIn = payload.parse()?;
     let charge = Charge::new(Limit::new(Rule::REGISTER, &gateway.address()));
     let name = Name::of_workspace(body.company.as_ref(), &body.name);
-    let (email, slug) = (Key::email(&body.email), Key::slug(&slug_of(&name)));
+    let (email, slug) = (Unproven::email_key(&body.email), Unproven::slug_key(&slug_of(&name)));
     let hash = OnceCell::new();
     retry_on_conflict(async || {
         let now = app.now();
@@ -142,7 +141,7 @@ async fn register(
         let hash = hash.get_or_try_init(|| app.passwords.hash(&body.password)).await?;
         let workspace = workspace_draft(name.clone(), items.contains(&slug), now);
         let user = new_user(&body, hash, &workspace, now);
-        app.store.account_register(&user, &workspace).await?;
+        app.store.unproven().account_register(&user, &workspace).await?;
         Ok((StatusCode::CREATED, Json(UserOut::new(&user, Some(&workspace)))))
     })
     .await
@@ -175,13 +174,19 @@ fn new_user(body: &RegisterIn, hash: &PasswordHash, workspace: &Workspace, now: 
 async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Result<Json<TokensOut>, Error> {
     let body: LoginIn = payload.parse()?;
     let charges = LoginCharges::new(&body.email, &gateway);
-    let email = EmailAddress::parse(&body.email).ok().map(|email| Key::email(&email));
+    let email = EmailAddress::parse(&body.email).ok();
     let items = app
         .store
-        .get(charges.keys().into_iter().chain(email.clone()).collect())
+        .get(
+            charges
+                .keys()
+                .into_iter()
+                .chain(email.as_ref().map(Unproven::email_key))
+                .collect(),
+        )
         .await?;
     charges.check(&items, app.now())?;
-    let record: Option<EmailRecord> = email.map_or(Ok(None), |email| items.peek(&email))?;
+    let record = email.map_or(Ok(None), |email| Unproven::email_record(&items, &email))?;
     retry_on_conflict(async || {
         let now = app.now();
         // Both end before either counts: a charge that is let go of half-way would be made again.
@@ -227,12 +232,12 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
                     generation: session.generation + 1,
                     ..account.session(now)
                 };
-                app.store.session_rotate(&account.user, id, &next).await?;
+                app.store.unproven().session_rotate(&account.user, id, &next).await?;
                 account.tokens(&app, id, &next, now).map(Json)
             }
             Refresh::Repeat => account.tokens(&app, id, session, now).map(Json),
             Refresh::Reuse => {
-                app.store.session_end(account.user.id, id).await?;
+                app.store.unproven().session_end(account.user.id, id).await?;
                 Err(Error::TokenRevoked)
             }
             Refresh::Invalid => Err(Error::TokenInvalid),
@@ -252,7 +257,7 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
 async fn logout(State(app): State<App>, caller: Caller) -> Result<Json<MessageOut>, Error> {
     retry_on_conflict(async || {
         let (identity, _) = app.identify(&caller, &[]).await?;
-        app.store.account_logout(identity.user(), app.now()).await
+        app.store.account_logout(&identity, app.now()).await
     })
     .await?;
     Ok(Json(MessageOut {

@@ -9,6 +9,7 @@ use shared::models::limit::Rule;
 use shared::models::role::Action;
 use shared::operation::{Approved, IdempotencyHeader, Operation};
 use shared::store::idempotency::StoredResult;
+use shared::store::invitation::invitee_keys;
 use shared::store::limit::Limit;
 use shared::store::{Items, Key};
 use shared::{App, Error};
@@ -57,11 +58,8 @@ impl<'a> CreateInvitation<'a> {
     /// The items that say whether the address can be invited, and whether its mail budget has room.
     fn address_keys(&self, tenant: Tenant) -> Vec<Key> {
         let keys = |email: &EmailAddress| {
-            [
-                Key::email(email),
-                Key::guard(email, tenant.workspace_id()),
-                recipient_budget(email).key(),
-            ]
+            let budget = recipient_budget(email).key();
+            invitee_keys(tenant, email).into_iter().chain([budget])
         };
         self.email.iter().flat_map(keys).collect()
     }

@@ -13,8 +13,6 @@ use shared::models::limit::{BudgetState, Rule};
 use shared::models::role::Role;
 use shared::outbox::{self, ClaimedInvitationMail};
 use shared::secret::SecretHash;
-use shared::store::Key;
-use shared::store::account::EmailRecord;
 use shared::store::admitted::Admitted;
 use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::{NewInvitation, NewMail};
@@ -115,10 +113,8 @@ impl InvitationDraft {
     }
 
     /// Whether the invitee has meanwhile joined a workspace by another invitation.
-    pub(crate) async fn is_superseded(&self, app: &App) -> Result<bool, Error> {
-        let key = Key::email(&self.invitation.email);
-        let record: Option<EmailRecord> = app.store.get(vec![key.clone()]).await?.take(&key)?;
-        Ok(record.is_some_and(|record| record.invite_epoch > self.invitation.invite_epoch))
+    pub(crate) async fn is_superseded(&self, app: &App, access: &Access) -> Result<bool, Error> {
+        app.store.invitation_is_superseded(access, &self.invitation).await
     }
 
     /// When a mail whose delivery status is not recorded is due again.

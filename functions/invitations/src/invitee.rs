@@ -6,9 +6,9 @@ use shared::ids::InvitationId;
 use shared::models::email::EmailAddress;
 use shared::models::invitation::{InviteFacts, may_invite};
 use shared::models::role::Role;
+use shared::store::Items;
 use shared::store::account::EmailRecord;
-use shared::store::invitation::Guard;
-use shared::store::{Items, Key};
+use shared::store::invitation::invitee_take;
 
 use crate::wire::InvitationCreateIn;
 
@@ -25,8 +25,7 @@ impl Invitee {
     pub(crate) fn of(access: &Access, body: &InvitationCreateIn, items: &Items) -> Result<Self, Error> {
         let (email, role) = (body.email()?, body.role()?);
         let workspace = access.workspace();
-        let record: Option<EmailRecord> = items.peek(&Key::email(&email))?;
-        let guard: Option<Guard> = items.peek(&Key::guard(&email, workspace.id))?;
+        let (record, guard) = invitee_take(items, access.tenant(), &email)?;
         let facts = InviteFacts {
             inviter: &access.user().email,
             inviter_role: access.membership().role,

@@ -161,7 +161,7 @@ async fn list_invitations(
     params: Params,
 ) -> Result<Json<InvitationsOut>, Error> {
     let (access, _, mut rows) = app
-        .authorize_beside(
+        .authorize_and_read(
             &caller,
             Action::ManageInvitations,
             |_| Vec::new(),
@@ -215,7 +215,9 @@ async fn cancel_invitation(
         let (access, mut items) = authorize(&app, &caller, id, &[]).await?;
         let invited = target(&access, &mut items, id)?;
         invited.open()?;
-        app.store.invitation_revoke(&invited.invitation, app.now()).await?;
+        app.store
+            .invitation_cancel(&access, &invited.invitation, app.now())
+            .await?;
         Ok(Json(InvitationCancelledOut {
             message: "The invitation is cancelled.",
             id: invited.invitation.id,

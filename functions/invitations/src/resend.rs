@@ -136,7 +136,9 @@ impl Operation for ResendInvitation<'_> {
         match store.invitation_resend(&access, new).await {
             // The invitee joined a workspace: by this invitation, which the next read finds ended, or by another one.
             Err(Error::Stale)
-                if !is_guess && draft.is_superseded(self.app).await? && !is_ended(self.app, replaced.id).await? =>
+                if !is_guess
+                    && draft.is_superseded(self.app, &access).await?
+                    && !store.invitation_is_ended(&access, replaced.id).await? =>
             {
                 if let Some(limit) = self.limit() {
                     store.limit_charge(&limit, &items, now).await?;
@@ -146,10 +148,4 @@ impl Operation for ResendInvitation<'_> {
             other => other.map(|()| CreateOutcome::created(access, draft)),
         }
     }
-}
-
-/// Whether an invitation has ended.
-async fn is_ended(app: &App, id: InvitationId) -> Result<bool, Error> {
-    let invitation = app.store.invitation(id).await?;
-    Ok(invitation.is_none_or(|invitation| invitation.end.is_some()))
 }

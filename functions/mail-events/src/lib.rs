@@ -110,18 +110,23 @@ pub async fn handle(app: App, event: Event, _deadline: Deadline) -> Result<Repor
 
 /// Records `event` of an invitation's mail, unless it is old or the invitation ended.
 async fn record(app: &App, id: InvitationId, event: DeliveryEvent) -> Result<Option<DeliveryStatus>, Error> {
-    let invitation = app.store.invitation(id).await?;
+    let invitation = app.store.unproven().invitation(id).await?;
     let Some(invitation) = invitation.filter(|invitation| invitation.end.is_none()) else {
         tracing::info!(invitation = %id, ?event, "an event tells of an invitation that ended");
         return Ok(None);
     };
     retry_on_conflict(async || {
-        let read = app.store.invitation_delivery(invitation.workspace_id, id).await?;
+        let read = app
+            .store
+            .unproven()
+            .invitation_delivery(invitation.workspace_id, id)
+            .await?;
         let Some((read, next)) = read.and_then(|read| read.after(event, app.now()).map(|next| (read, next))) else {
             tracing::info!(invitation = %id, ?event, "an event tells nothing new");
             return Ok(None);
         };
         app.store
+            .unproven()
             .invitation_delivery_move(invitation.workspace_id, id, &read, &next)
             .await?;
         Ok(Some(next.status))

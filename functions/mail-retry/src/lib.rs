@@ -31,7 +31,7 @@ pub async fn handle(app: App, _event: Map<String, Value>, deadline: Deadline) ->
     let mut report = Report::default();
     let mut from = None;
     for _ in 0..PAGES_MAX {
-        let page = app.store.due_page(now, from).await?;
+        let page = app.store.unproven().due_page(now, from).await?;
         let mut fates = stream::iter(page.entries)
             .map(|due| attempt(&app, due, deadline))
             .buffer_unordered(AT_ONCE);

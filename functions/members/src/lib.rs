@@ -13,7 +13,7 @@ use shared::ids::UserId;
 use shared::models::role::{Action, MembershipRefusal, Role, RoleChange, change_role, remove_member};
 use shared::store::cursor::{self, List};
 use shared::store::member::{Target, position};
-use shared::store::{Key, retry_on_conflict};
+use shared::store::retry_on_conflict;
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -84,7 +84,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
         }
     };
     let (access, _, page) = app
-        .authorize_beside(
+        .authorize_and_read(
             &caller,
             Action::Read,
             |_| Vec::new(),
@@ -171,15 +171,16 @@ async fn remove_workspace_member(
 /// Proves that the caller may manage members, and reads the member in question in the same call; none when the
 /// workspace has no such member.
 async fn authorize_on(app: &App, caller: &Caller, user_id: &str) -> Result<(Access, Option<Target>), Error> {
-    let key = user_id.parse::<UserId>().ok().map(Key::user);
+    let user_id = user_id.parse::<UserId>().ok();
     let (access, items) = app
-        .authorize_with(caller, Action::ManageMembers, |_| key.iter().cloned().collect())
+        .authorize_with(caller, Action::ManageMembers, |tenant| {
+            user_id.map(|id| Target::key(tenant, id)).into_iter().collect()
+        })
         .await?;
-    let user = match &key {
-        Some(key) => items.peek(key)?,
+    let target = match user_id {
+        Some(id) => Target::of(&access, &items, id)?,
         None => None,
     };
-    let target = Target::of(&access, user);
     Ok((access, target))
 }
 

@@ -47,7 +47,7 @@ async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<J
     let now = app.now();
     retry_on_conflict(async || {
         let (access, items, sessions) = app
-            .authorize_beside(
+            .authorize_and_read(
                 &caller,
                 Action::RevokeSessions,
                 |tenant| vec![limit(tenant).key()],

@@ -126,7 +126,7 @@ impl Run {
     async fn shard(&self, shard: u8) -> Result<bool, Error> {
         let (mut start, mut whole, mut fault) = (None, true, None);
         loop {
-            let (news, next) = self.app.store.usage_dirty_markers(shard, start).await?;
+            let (news, next) = self.app.store.unproven().usage_dirty_markers(shard, start).await?;
             let ended: Vec<Result<bool, Error>> = futures::stream::iter(news)
                 .map(|news| self.workspace_in_time(news))
                 .buffer_unordered(WORKSPACES_AT_ONCE)
@@ -147,7 +147,11 @@ impl Run {
             return Err(error);
         }
         if whole {
-            self.app.store.usage_run_complete(shard, self.started_at).await?;
+            self.app
+                .store
+                .unproven()
+                .usage_run_complete(shard, self.started_at)
+                .await?;
         }
         Ok(whole)
     }
@@ -168,12 +172,7 @@ impl Run {
         for _ in 0..ATTEMPTS_MAX {
             let months = self.months(&news).await?;
             let due = notices::due(&self.app, news.workspace, &months, self.app.now()).await?;
-            match self
-                .app
-                .store
-                .usage_roll_up(&news, &months, &notices::writes(&due))
-                .await
-            {
+            match self.app.store.unproven().usage_roll_up(&news, &months, &due).await {
                 Ok(()) => {
                     notices::send_all(&self.app, due).await;
                     return Ok(());
@@ -181,7 +180,7 @@ impl Run {
                 Err(Error::Stale) => {}
                 Err(error) => return Err(error),
             }
-            match self.app.store.usage_dirty_marker(news.workspace).await? {
+            match self.app.store.unproven().usage_dirty_marker(news.workspace).await? {
                 Some(newer) => news = newer,
                 // The other run has done it.
                 None => return Ok(()),
@@ -202,7 +201,7 @@ impl Run {
         let mut months = Vec::with_capacity(touched.len());
         for (month, days) in touched {
             let (read, days) = futures::try_join!(
-                self.app.store.usage_month(news.workspace, &month),
+                self.app.store.unproven().usage_month(news.workspace, &month),
                 self.days(news.workspace, days)
             )?;
             months.push(Month { month, read, days });
@@ -213,7 +212,7 @@ impl Run {
     async fn days(&self, workspace: WorkspaceId, days: BTreeSet<String>) -> Result<BTreeMap<String, Usage>, Error> {
         futures::stream::iter(days)
             .map(async |day| {
-                let usage = self.app.store.usage_day_of_hours(workspace, &day).await?;
+                let usage = self.app.store.unproven().usage_day_of_hours(workspace, &day).await?;
                 Ok((day, usage))
             })
             .buffer_unordered(WORKSPACES_AT_ONCE)

@@ -30,7 +30,7 @@ pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<Sqs
             Err(refused) => failed.refuse(message.message_id, refused),
         }
     }
-    let known = app.store.workspaces_known(&sorted.workspaces()).await?;
+    let known = app.store.unproven().workspaces_known(&sorted.workspaces()).await?;
     let groups = sorted.groups(&known, &mut failed);
     let added = futures::stream::iter(groups)
         .map(|group| add(app.clone(), group, deadline))
@@ -53,7 +53,7 @@ async fn add(app: App, group: Vec<Taken>, deadline: Deadline) -> Vec<MessageId> 
         return messages();
     }
     let records = group.iter().map(|taken| &taken.record).collect();
-    match app.store.usage_add(records, app.now()).await {
+    match app.store.unproven().usage_add(records, app.now()).await {
         Ok(()) => Vec::new(),
         Err(error) => {
             tracing::error!(%error, records = group.len(), "usage records were not counted; they are delivered again");

@@ -69,10 +69,7 @@ impl Operation for CreateWorkspace<'_> {
             admitted,
             ..
         } = approved;
-        self.app
-            .store
-            .workspace_create(proof.user(), &permit, &admitted)
-            .await?;
+        self.app.store.workspace_create(&proof, &permit, &admitted).await?;
         Ok(permit)
     }
 }

@@ -18,7 +18,7 @@ use shared::models::role::Action;
 use shared::models::workspace::{ChangeId, Workspace, WorkspaceUpdate, slug_of};
 use shared::operation::{IdempotencyHeader, perform};
 use shared::store::invitation::CLEARED_MAX;
-use shared::store::{Key, retry_on_conflict};
+use shared::store::{Unproven, retry_on_conflict};
 use shared::{App, Code, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -198,7 +198,7 @@ async fn create_workspace(
     let operation = CreateWorkspace {
         app: &app,
         caller: &caller,
-        slug_key: body.as_ref().ok().map(|body| Key::slug(&slug_of(&body.name))),
+        slug_key: body.as_ref().ok().map(|body| Unproven::slug_key(&slug_of(&body.name))),
         body,
         idempotency: IdempotencyHeader::new(&caller, "create-workspace", &header, &payload.fingerprint()),
     };

@@ -1,44 +1,123 @@
-//! Proof of access: the only key to the store's tenant methods.
+//! Proofs of access: values that the store's tenant operations require and that only authorization can make.
 //!
-//! [`Caller`] is a verified token; [`Identity`] is a caller whose account, session and workspace were read and not
-//! revoked; [`Access`] is an identity that is in a workspace and whose role permits an action. Nothing else makes one.
-
-use std::future::Future;
+//! | proof | statement |
+//! | --- | --- |
+//! | [`Caller`] | The request carries an access token with a valid signature. |
+//! | [`Identity`] | The account of the caller exists, and neither the account nor its workspace has revoked the token. |
+//! | [`Access`] | The caller is a member of the workspace, and the member's role permits the action. |
+//! | [`Tenant`] | The workspace that an operation is confined to. |
+//!
+//! This module has the types and the rules. [`crate::authorize`] reads the items that the rules decide on and is the only
+//! module that makes proofs: every constructor takes a seal that no other module can build.
+//!
+//! # Code without a proof does not compile
+//!
+//! A handler proves access, then reads and writes with the proof:
+//!
+//! ```no_run
+//! use shared::auth::access::Caller;
+//! use shared::clock::Time;
+//! use shared::ids::UserId;
+//! use shared::models::role::Action;
+//! use shared::store::member::Target;
+//! use shared::{App, Error};
+//!
+//! async fn remove(app: App, caller: Caller, member: UserId, now: Time) -> Result<(), Error> {
+//!     let (access, items) = app
+//!         .authorize_with(&caller, Action::ManageMembers, |tenant| vec![Target::key(tenant, member)])
+//!         .await?;
+//!     app.store.member_page(access.tenant(), None, 100).await?;
+//!     let target = Target::of(&access, &items, member)?.ok_or(Error::MemberNotFound)?;
+//!     app.store.member_remove(&access, &target, now).await
+//! }
+//! ```
+//!
+//! A read needs a [`Tenant`], not the id of a workspace:
+//!
+//! ```compile_fail,E0308
+//! # use shared::ids::WorkspaceId;
+//! # use shared::{App, Error};
+//! async fn members(app: App, workspace: WorkspaceId) -> Result<(), Error> {
+//!     app.store.member_page(workspace, None, 100).await.map(|_| ())
+//! }
+//! ```
+//!
+//! A write needs an [`Access`], not the [`Caller`] alone:
+//!
+//! ```compile_fail,E0308
+//! # use shared::auth::access::Caller;
+//! # use shared::clock::Time;
+//! # use shared::store::member::Target;
+//! # use shared::{App, Error};
+//! async fn remove(app: App, caller: Caller, target: Target, now: Time) -> Result<(), Error> {
+//!     app.store.member_remove(&caller, &target, now).await
+//! }
+//! ```
+//!
+//! The keys of tenant items need a [`Tenant`] too; the constructors that take an id are private to this crate:
+//!
+//! ```compile_fail,E0624
+//! # use shared::ids::WorkspaceId;
+//! # use shared::store::Key;
+//! # use shared::{App, Error};
+//! async fn read(app: App, workspace: WorkspaceId) -> Result<(), Error> {
+//!     app.store.get(vec![Key::workspace(workspace)]).await.map(|_| ())
+//! }
+//! ```
+//!
+//! No other code can make a proof:
+//!
+//! ```compile_fail,E0423
+//! # use shared::auth::access::Tenant;
+//! # use shared::ids::WorkspaceId;
+//! fn forge(workspace: WorkspaceId) -> Tenant {
+//!     Tenant(workspace)
+//! }
+//! ```
 
 use super::token::Claims;
-use crate::app::App;
 use crate::error::Error;
-use crate::ids::{SessionId, UserId, WorkspaceId};
+use crate::ids::{UserId, WorkspaceId};
 use crate::models::role::Action;
 use crate::models::user::{Membership, User};
 use crate::models::workspace::Workspace;
-use crate::store::{Items, Key};
 
-/// A verified access token. What it says is to be held against the table still.
+/// Names the seal that the constructors of proofs require.
+///
+/// The module that makes the proofs is above the store, and this module is below it, so this module cannot import the
+/// seal. The authorizing module implements this trait for [`Proofs`] instead, with a seal that it alone can build. The
+/// compiler rejects a second implementation.
+pub(crate) trait Authority {
+    /// A value that only the authorizing module can build.
+    type Seal;
+}
+
+/// The proofs of this module: the type that [`Authority`] is implemented for.
+#[derive(Debug)]
+pub(crate) enum Proofs {}
+
+type Seal = <Proofs as Authority>::Seal;
+
+/// The sender of a request whose access token has a valid signature. The token's claims have not been compared with the
+/// table yet.
 #[derive(Clone, Debug)]
 pub struct Caller(Claims);
 
-/// The workspace that a read is confined to. The workspace that a token names serves to read side by side with the
-/// proof; what was read is let go of unless the proof is for the same workspace.
+/// The workspace that an operation is confined to.
+///
+/// Authorization reads with the workspace that the token names, in the same round trip in which it reads the proof. It
+/// discards what it read unless the proof is for the same workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenant(WorkspaceId);
 
-impl Tenant {
-    /// The workspace's id.
-    #[must_use]
-    pub fn workspace_id(self) -> WorkspaceId {
-        self.0
-    }
-}
-
-/// A caller whose account stands, whose session has not ended, and their workspace if they are in one.
+/// A caller whose account exists and whose session has not ended, with the caller's workspace, if there is one.
 #[derive(Clone, Debug)]
 pub struct Identity {
     user: User,
-    seat: Option<(Membership, Workspace)>,
+    membership: Option<(Membership, Workspace)>,
 }
 
-/// A member whose role permits what was asked.
+/// A member whose role permits the action that was authorized.
 #[derive(Clone, Debug)]
 pub struct Access {
     user: User,
@@ -46,62 +125,22 @@ pub struct Access {
     workspace: Workspace,
 }
 
-impl Access {
-    /// The caller's account.
-    #[must_use]
-    pub fn user(&self) -> &User {
-        &self.user
+impl Tenant {
+    /// Confines an operation to `workspace`.
+    pub(crate) fn new(_: Seal, workspace: WorkspaceId) -> Self {
+        Self(workspace)
     }
 
-    /// The caller's place in the workspace.
+    /// The workspace's id.
     #[must_use]
-    pub fn membership(&self) -> &Membership {
-        &self.membership
-    }
-
-    /// The workspace.
-    #[must_use]
-    pub fn workspace(&self) -> &Workspace {
-        &self.workspace
-    }
-
-    /// The confinement to the workspace.
-    #[must_use]
-    pub fn tenant(&self) -> Tenant {
-        Tenant(self.workspace.id)
-    }
-}
-
-impl Identity {
-    /// The caller's account.
-    #[must_use]
-    pub fn user(&self) -> &User {
-        &self.user
-    }
-
-    /// The caller's workspace, if they are in one.
-    #[must_use]
-    pub fn workspace(&self) -> Option<&Workspace> {
-        self.seat.as_ref().map(|(_, workspace)| workspace)
-    }
-
-    /// Proves that the caller may do `action` in their workspace.
-    pub fn access(self, action: Action) -> Result<Access, Error> {
-        let (membership, workspace) = self.seat.ok_or(Error::WorkspaceNotFound)?;
-        if !membership.role.may(action) {
-            return Err(Error::Forbidden);
-        }
-        Ok(Access {
-            user: self.user,
-            membership,
-            workspace,
-        })
+    pub fn workspace_id(self) -> WorkspaceId {
+        self.0
     }
 }
 
 impl Caller {
-    /// A caller whose token was verified.
-    pub(crate) fn new(claims: Claims) -> Self {
+    /// The sender of a token with these claims, whose signature was verified.
+    pub(crate) fn new(_: Seal, claims: Claims) -> Self {
         Self(claims)
     }
 
@@ -111,25 +150,20 @@ impl Caller {
         self.0.sub
     }
 
-    /// The session that the token belongs to.
-    #[must_use]
-    pub fn session_id(&self) -> SessionId {
-        self.0.sid
+    /// The workspace that the token names. It selects the keys of the first read and proves nothing.
+    pub(crate) fn claimed_tenant(&self, seal: Seal) -> Option<Tenant> {
+        self.0.wid.map(|workspace| Tenant::new(seal, workspace))
     }
 
-    fn hint(&self) -> Option<Tenant> {
-        self.0.wid.map(Tenant)
-    }
-
-    /// Whether the account and workspace as they are now still honour the token.
-    fn check(&self, user: &User, seat: Option<&(Membership, Workspace)>) -> Result<(), Error> {
+    /// Compares the token with the account and the workspace as they are now.
+    fn check(&self, user: &User, membership: Option<&(Membership, Workspace)>) -> Result<(), Error> {
         let Some(session) = user.sessions.get(&self.0.sid) else {
             return Err(Error::TokenRevoked);
         };
         if self.0.uep != user.epoch {
             return Err(Error::TokenRevoked);
         }
-        let Some((membership, workspace)) = seat else {
+        let Some((membership, workspace)) = membership else {
             return Ok(());
         };
         let minted_at = if self.0.wid == Some(workspace.id) {
@@ -144,104 +178,69 @@ impl Caller {
     }
 }
 
-impl App {
-    /// Reads who the caller is, with the items of `keys` in the same call.
-    pub async fn identify(&self, caller: &Caller, keys: &[Key]) -> Result<(Identity, Items), Error> {
-        let (identity, items, ()) = self
-            .identify_beside(caller, |_| keys.to_vec(), |_| async { Ok(()) })
-            .await?;
-        Ok((identity, items))
-    }
-
-    /// Proves that the caller may do `action`: one round trip.
-    pub async fn authorize(&self, caller: &Caller, action: Action) -> Result<Access, Error> {
-        let (access, _) = self.authorize_with(caller, action, |_| Vec::new()).await?;
-        Ok(access)
-    }
-
-    /// Proves that the caller may do `action`, and reads the items of `keys` in the same call.
-    pub async fn authorize_with(
-        &self,
-        caller: &Caller,
-        action: Action,
-        keys: impl Fn(Tenant) -> Vec<Key>,
-    ) -> Result<(Access, Items), Error> {
-        let (access, items, ()) = self
-            .authorize_beside(caller, action, keys, |_| async { Ok(()) })
-            .await?;
-        Ok((access, items))
-    }
-
-    /// As [`App::authorize_with`], with `beside` running at the same time. What it reads is only answered with the
-    /// proof.
-    pub async fn authorize_beside<T, F: Future<Output = Result<T, Error>>>(
-        &self,
-        caller: &Caller,
-        action: Action,
-        keys: impl Fn(Tenant) -> Vec<Key>,
-        beside: impl Fn(Tenant) -> F,
-    ) -> Result<(Access, Items, T), Error> {
-        let keys = |tenant: Option<Tenant>| tenant.map(&keys).unwrap_or_default();
-        let optional = |tenant: Option<Tenant>| {
-            let read = tenant.map(&beside);
-            async move {
-                match read {
-                    Some(read) => read.await.map(Some),
-                    None => Ok(None),
-                }
+impl Identity {
+    /// Proves that `user`, as read, still honours the caller's token. `workspace` is the workspace that the user's
+    /// membership names; [`Error::Stale`] when it was not found.
+    pub(crate) fn new(_: Seal, caller: &Caller, user: User, workspace: Option<Workspace>) -> Result<Self, Error> {
+        let membership = match user.membership.clone() {
+            None => None,
+            Some(membership) => {
+                let workspace = workspace.filter(|workspace| workspace.id == membership.workspace_id);
+                Some((membership, workspace.ok_or(Error::Stale)?))
             }
         };
-        let (identity, items, read) = self.identify_beside(caller, keys, optional).await?;
-        let access = identity.access(action)?;
-        let read = read.ok_or_else(|| Error::Internal("a member without a workspace".to_owned()))?;
-        Ok((access, items, read))
+        caller.check(&user, membership.as_ref())?;
+        Ok(Self { user, membership })
     }
 
-    async fn identify_beside<T, F: Future<Output = Result<T, Error>>>(
-        &self,
-        caller: &Caller,
-        keys: impl Fn(Option<Tenant>) -> Vec<Key>,
-        beside: impl Fn(Option<Tenant>) -> F,
-    ) -> Result<(Identity, Items, T), Error> {
-        // A batch read is no snapshot: when the user's item names a workspace that is gone, the two were read on both
-        // sides of its deletion, and are read once more.
-        crate::store::retry_on_conflict(async || {
-            let user_key = Key::user(caller.0.sub);
-            let all = |tenant: Option<Tenant>| {
-                let mut wanted = keys(tenant);
-                wanted.push(user_key.clone());
-                wanted.extend(tenant.map(|tenant| Key::workspace(tenant.0)));
-                wanted
-            };
-            let hint = caller.hint();
-            let (items, read) = futures::join!(self.store.get(all(hint)), beside(hint));
-            let mut items = items?;
-            let user: User = items.peek(&user_key)?.ok_or(Error::TokenRevoked)?;
-            let actual = user
-                .membership
-                .as_ref()
-                .map(|membership| Tenant(membership.workspace_id));
-            let read = if actual == hint {
-                read
-            } else {
-                // The user's item decides which workspace the caller is in; the token only picked keys.
-                let wanted = all(actual).into_iter().filter(|key| *key != user_key).collect();
-                let (again, read) = futures::join!(self.store.get(wanted), beside(actual));
-                items = items.merge(again?);
-                read
-            };
-            let seat = match &user.membership {
-                None => None,
-                Some(membership) => {
-                    let workspace = items
-                        .peek(&Key::workspace(membership.workspace_id))?
-                        .ok_or(Error::Stale)?;
-                    Some((membership.clone(), workspace))
-                }
-            };
-            caller.check(&user, seat.as_ref())?;
-            Ok((Identity { user, seat }, items, read?))
+    /// The caller's account.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The caller's workspace, if there is one.
+    #[must_use]
+    pub fn workspace(&self) -> Option<&Workspace> {
+        self.membership.as_ref().map(|(_, workspace)| workspace)
+    }
+
+    /// Proves that the caller may do `action` in the caller's workspace.
+    pub(crate) fn access(self, action: Action) -> Result<Access, Error> {
+        let (membership, workspace) = self.membership.ok_or(Error::WorkspaceNotFound)?;
+        if !membership.role.may(action) {
+            return Err(Error::Forbidden);
+        }
+        Ok(Access {
+            user: self.user,
+            membership,
+            workspace,
         })
-        .await
+    }
+}
+
+impl Access {
+    /// The caller's account.
+    #[must_use]
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The caller's membership of the workspace.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// The workspace.
+    #[must_use]
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Confines an operation to the workspace.
+    #[must_use]
+    pub fn tenant(&self) -> Tenant {
+        Tenant(self.workspace.id)
     }
 }

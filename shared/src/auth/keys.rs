@@ -1,4 +1,4 @@
-//! Signing keys and their public half, the JWK Set (RFC 7517, RFC 8037).
+//! The keys that sign access tokens, and their public keys, published as a JWK Set (RFC 7517, RFC 8037).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,15 +12,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Time};
+use crate::clock::Time;
 use crate::error::Error;
 use crate::secret::{DerivedKey, Secret};
-use crate::store::Store;
 
-/// How often an unknown key id may make a function read the published keys again.
+/// The shortest time between two reads of the published keys because of an unknown key id.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 
-/// A key that signs access tokens.
+/// A key pair that signs access tokens.
 pub struct SigningKey {
     kid: String,
     jwk: Jwk,
@@ -45,14 +44,14 @@ struct JwkSet {
 }
 
 impl SigningKey {
-    /// The key pair that `seed` stands for; the same seed always gives the same one.
+    /// Derives the key pair of `seed`. The same seed always yields the same key pair.
     pub fn from_seed(seed: &Secret) -> Result<Self, Error> {
         let failed = |what: &str| Error::Internal(format!("signing key: {what}"));
         let derived = DerivedKey::derive(seed, "access-token-signing");
         let pair = Ed25519KeyPair::from_seed_unchecked(derived.as_bytes()).map_err(|_| failed("seed"))?;
         let der = pair.to_pkcs8().map_err(|_| failed("encoding"))?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-        // RFC 7638: the SHA-256 of the required members, in this order.
+        // The JWK thumbprint of RFC 7638: the SHA-256 of the required members in this order.
         let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let kid = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, members.as_bytes()));
         Ok(Self {
@@ -69,13 +68,13 @@ impl SigningKey {
         })
     }
 
-    /// The key's id.
+    /// The `kid` of the key pair.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The key, for signing.
+    /// The private key in the form that `jsonwebtoken` signs with.
     #[must_use]
     pub fn encoding_key(&self) -> &EncodingKey {
         &self.encoding
@@ -88,7 +87,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The JWK Set that publishes `keys`.
+/// Serializes the public halves of `keys` as a JWK Set.
 pub fn jwks(keys: &[SigningKey]) -> Result<String, Error> {
     let set = JwkSet {
         keys: keys.iter().map(|key| key.jwk.clone()).collect(),
@@ -96,8 +95,8 @@ pub fn jwks(keys: &[SigningKey]) -> Result<String, Error> {
     serde_json::to_string(&set).map_err(|error| Error::Internal(format!("JWK Set: {error}")))
 }
 
-/// The public keys that tokens are verified with. Read from the table when the function warms up, and again, at most
-/// once a minute, when a token names a key that is not known.
+/// The public keys that verify access tokens. They are loaded from the table at cold start and again when a token names
+/// an unknown key, at most once a minute. [`crate::authorize`] loads them.
 #[derive(Clone, Default)]
 pub struct KeyRing {
     inner: Arc<RwLock<Loaded>>,
@@ -110,26 +109,19 @@ struct Loaded {
 }
 
 impl KeyRing {
-    /// The key `kid`. [`Error::TokenInvalid`] when there is none, [`Error::Unavailable`] when that cannot be told.
-    pub async fn key(&self, kid: &str, store: &Store, clock: &Clock) -> Result<DecodingKey, Error> {
-        if let Some(key) = self.known(kid) {
-            return Ok(key);
-        }
-        if self.may_reload(clock.now()) {
-            self.reload(store, clock).await?;
-        }
-        self.known(kid).ok_or(Error::TokenInvalid)
+    /// The key `kid`, if it is loaded.
+    #[must_use]
+    pub fn key(&self, kid: &str) -> Option<DecodingKey> {
+        let loaded = self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        loaded.keys.get(kid).cloned()
     }
 
-    /// Reads the published keys.
-    pub async fn reload(&self, store: &Store, clock: &Clock) -> Result<(), Error> {
-        let jwks = store.jwks().await?;
-        self.load(jwks.as_deref().unwrap_or(r#"{"keys":[]}"#), clock.now())
-    }
-
-    /// Takes over a JWK Set.
-    pub fn load(&self, jwks: &str, now: Time) -> Result<(), Error> {
-        let set: JwkSet = serde_json::from_str(jwks).map_err(|error| Error::Internal(format!("JWK Set: {error}")))?;
+    /// Replaces the keys by those of a JWK Set, or by none when no set is published.
+    pub(crate) fn load(&self, jwks: Option<&str>, now: Time) -> Result<(), Error> {
+        let set: JwkSet = match jwks {
+            Some(jwks) => serde_json::from_str(jwks).map_err(|error| Error::Internal(format!("JWK Set: {error}")))?,
+            None => JwkSet::default(),
+        };
         let keys = set
             .keys
             .into_iter()
@@ -141,12 +133,8 @@ impl KeyRing {
         Ok(())
     }
 
-    fn known(&self, kid: &str) -> Option<DecodingKey> {
-        let loaded = self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        loaded.keys.get(kid).cloned()
-    }
-
-    fn may_reload(&self, now: Time) -> bool {
+    /// Whether the published keys may be read again because of an unknown key id. A clock that was set back permits it.
+    pub(crate) fn may_reload(&self, now: Time) -> bool {
         let loaded = self.inner.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         loaded.at.is_none_or(|at| now.since(at) >= RELOAD_EVERY || now < at)
     }

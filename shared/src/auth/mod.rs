@@ -1,4 +1,4 @@
-//! Who is calling, and what they may do.
+//! Authentication: tokens, their keys, passwords, and the types that are proofs of access.
 
 pub mod access;
 pub mod invite;

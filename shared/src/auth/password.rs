@@ -1,4 +1,4 @@
-//! Passwords: Argon2id (RFC 9106), with a bound on how many are hashed at once.
+//! Password hashes with Argon2id (RFC 9106), and a limit on concurrent hashes.
 
 use std::sync::Arc;
 
@@ -10,27 +10,30 @@ use crate::error::Error;
 use crate::models::user::PasswordHash;
 use crate::secret::Secret;
 
-/// Memory of one hash in KiB: 19 MiB, with two passes and one lane, as OWASP's cheat sheet has it.
+/// The memory of one hash in KiB: 19 MiB, with two passes and one lane. OWASP's cheat sheet recommends these parameters.
 const MEMORY_KIB: u32 = 19 * 1024;
-/// Hashes at once in one process: each holds its memory and a core.
+/// Concurrent hashes in one process: each hash occupies its memory and a core.
 const HASHES_MAX: usize = 2;
-/// Those that wait for their turn: more would wait longer than a request may take.
+/// Hashes that wait for a permit: more of them would wait longer than a request may take.
 const WAITING_MAX: usize = 128;
-/// The hash of no password: verifying against it takes as long as against any.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
+/// A hash that no password matches. Verifying a password against it takes as long as against any other hash.
+const UNMATCHABLE: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5LW5vYm9keQ$Wq5UhTgJjh0s3iC0fY0f5yqkR4eCqvC2m5p8n0Xw1dE";
 
-/// Hashes and verifies passwords.
+/// Hashes and verifies passwords on threads of their own.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    room: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
+    /// A permit for each hash that runs.
+    running: Arc<Semaphore>,
+    /// A permit for each hash that waits.
+    waiting: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self {
-            room: Arc::new(Semaphore::new(HASHES_MAX)),
-            queue: Arc::new(Semaphore::new(WAITING_MAX)),
+            running: Arc::new(Semaphore::new(HASHES_MAX)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         }
     }
 }
@@ -40,7 +43,7 @@ fn argon2id() -> Result<Argon2<'static>, Error> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// Whether a new password is of a permitted length, 8 to 128 characters.
+/// Checks that a new password has 8 to 128 characters.
 pub fn check_strength(password: &Secret) -> Result<(), Error> {
     match password.expose().chars().count() {
         8..=128 => Ok(()),
@@ -49,7 +52,7 @@ pub fn check_strength(password: &Secret) -> Result<(), Error> {
 }
 
 impl Passwords {
-    /// Hashes a password.
+    /// Hashes a password with a random salt.
     pub async fn hash(&self, password: &Secret) -> Result<PasswordHash, Error> {
         let password = password.clone();
         self.run(move || {
@@ -61,17 +64,18 @@ impl Passwords {
         .await
     }
 
-    /// Whether `password` is the one of `hash`. Without a hash it takes as long, and the answer is no.
+    /// Whether `hash` is the hash of `password`. Without a hash the result is false after the same time, so that the time
+    /// does not reveal whether an account exists.
     pub async fn verify(&self, password: &Secret, hash: Option<&PasswordHash>) -> Result<bool, Error> {
         let password = password.clone();
-        let known = hash.is_some();
-        let hash = hash.map_or_else(|| NOBODY.to_owned(), |hash| hash.0.clone());
+        let has_account = hash.is_some();
+        let hash = hash.map_or_else(|| UNMATCHABLE.to_owned(), |hash| hash.0.clone());
         self.run(move || {
             let parsed = Phc::new(&hash).map_err(|error| Error::Internal(format!("password hash: {error}")))?;
             Ok(argon2id()?
                 .verify_password(password.expose().as_bytes(), &parsed)
                 .is_ok()
-                && known)
+                && has_account)
         })
         .await
     }
@@ -80,18 +84,19 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let place = self
-            .queue
+        let waiting = self
+            .waiting
             .try_acquire()
             .map_err(|_| Error::Unavailable("too many passwords wait to be hashed".to_owned()))?;
-        let room = Arc::clone(&self.room)
+        let running = Arc::clone(&self.running)
             .acquire_owned()
             .await
             .map_err(|error| Error::Internal(format!("password hashing: {error}")))?;
-        drop(place);
+        drop(waiting);
         let hashing = move || {
-            // Held until the hash is made, even when nobody waits for it any more: it takes its memory and core to the end.
-            let _room = room;
+            // The permit is held until the hash is complete, even when the request has ended: the hash occupies its memory
+            // and core until then.
+            let _running = running;
             work()
         };
         tokio::task::spawn_blocking(hashing)
@@ -105,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_hash_knows_its_password_and_nobodys_knows_none() {
+    async fn a_hash_matches_its_own_password_only() {
         let passwords = Passwords::default();
         let hash = passwords.hash(&Secret::new("password123")).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_has_an_end_and_a_hash_keeps_its_room_until_it_is_made() {
+    async fn the_queue_is_bounded_and_an_abandoned_hash_keeps_its_permit_until_it_is_complete() {
         let passwords = Passwords::default();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let ended = Arc::new(std::sync::Mutex::new(ended));
@@ -137,15 +142,15 @@ mod tests {
             }
         };
         for _ in 0..HASHES_MAX {
-            // Dropped once it is under way: whoever asked is gone.
-            let under_way = passwords.run(work());
+            // The future is dropped after the hash has started, as when a client disconnects.
+            let abandoned = passwords.run(work());
             assert!(
-                tokio::time::timeout(std::time::Duration::ZERO, under_way)
+                tokio::time::timeout(std::time::Duration::ZERO, abandoned)
                     .await
                     .is_err()
             );
         }
-        assert_eq!(passwords.room.available_permits(), 0);
+        assert_eq!(passwords.running.available_permits(), 0);
         let mut waiting: Vec<_> = (0..=WAITING_MAX).map(|_| Box::pin(passwords.run(work()))).collect();
         for waits in &mut waiting[..WAITING_MAX] {
             assert!(futures::poll!(waits).is_pending());
@@ -157,25 +162,25 @@ mod tests {
         for waits in waiting {
             waits.await.unwrap();
         }
-        assert_eq!(passwords.queue.available_permits(), WAITING_MAX);
+        assert_eq!(passwords.waiting.available_permits(), WAITING_MAX);
     }
 
     #[tokio::test]
-    async fn nobodys_hash_is_refused_for_its_password_alone() {
-        // Refused for anything else it would be refused at once, and the time would tell who has an account.
-        let parsed = Phc::new(NOBODY).unwrap();
+    async fn the_unmatchable_hash_takes_as_long_as_a_real_one() {
+        // A malformed hash would be refused without hashing, and the time would reveal whether an account exists.
+        let parsed = Phc::new(UNMATCHABLE).unwrap();
         let refused = argon2id()
             .unwrap()
             .verify_password(b"password123", &parsed)
             .unwrap_err();
         assert_eq!(refused, argon2::password_hash::Error::PasswordInvalid);
-        let somebodys = Passwords::default().hash(&Secret::new("password123")).await.unwrap();
+        let real = Passwords::default().hash(&Secret::new("password123")).await.unwrap();
         let cost = |hash: &Phc| Params::try_from(hash).unwrap();
-        assert_eq!(cost(&parsed), cost(&Phc::new(&somebodys.0).unwrap()));
+        assert_eq!(cost(&parsed), cost(&Phc::new(&real.0).unwrap()));
     }
 
     #[test]
-    fn strength_is_length() {
+    fn a_password_has_8_to_128_characters() {
         for (length, permitted) in [(7, false), (8, true), (128, true), (129, false)] {
             assert_eq!(check_strength(&Secret::new("ü".repeat(length))).is_ok(), permitted);
         }

@@ -1,7 +1,8 @@
-//! Refresh tokens: the ids that find the session, its generation, and a MAC over them.
+//! Refresh tokens: the ids of the user and the session, the generation of the token, and a MAC over them.
 //!
-//! Nothing of a token is stored. The session's item holds the generation that is current, so the immediate
-//! predecessor can be answered with the very same successor, and an older one shows that somebody kept a copy.
+//! No token is stored. The session holds the current generation. For a short time, a token
+//! of the previous generation returns the current token again, because the first response may have been lost. After that,
+//! and for older tokens, the use of a replaced token shows that a copy exists, and the session ends.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,25 +13,25 @@ use crate::secret::{DerivedKey, Secret};
 const PAYLOAD_BYTES: usize = 16 * 3 + 8;
 const TAG_BYTES: usize = 32;
 
-/// What a refresh token says.
+/// The content of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
     /// The user.
     pub user_id: UserId,
     /// The session.
     pub session_id: SessionId,
-    /// The workspace at minting: it only picks keys.
+    /// The workspace of the session when the token was made. It selects the keys of the first read and proves nothing.
     pub workspace_id: Option<WorkspaceId>,
-    /// Which refresh token of the session this is.
+    /// The number of the token in its session: 0 at sign-in, one more after each refresh.
     pub generation: u64,
 }
 
-/// Makes and verifies refresh tokens, under the current signing seed or an earlier one.
+/// Seals and opens refresh tokens with keys that are derived from the signing seeds.
 #[derive(Clone, Debug)]
 pub struct RefreshKeys(Vec<DerivedKey>);
 
 impl RefreshKeys {
-    /// The keys of `seeds`; the first one signs.
+    /// Derives a key from each seed. The first one seals; every one opens.
     #[must_use]
     pub fn new(seeds: &[Secret]) -> Self {
         Self(
@@ -41,7 +42,7 @@ impl RefreshKeys {
         )
     }
 
-    /// The token's text.
+    /// Serializes the token with its MAC.
     #[must_use]
     pub fn seal(&self, token: &RefreshToken) -> Secret {
         let payload = payload(token);
@@ -52,7 +53,7 @@ impl RefreshKeys {
         Secret::new(URL_SAFE_NO_PAD.encode([payload.as_slice(), &tag].concat()))
     }
 
-    /// The token of a text, if one of the keys made it.
+    /// Parses a token and verifies its MAC; none when no key of this ring made it.
     #[must_use]
     pub fn open(&self, text: &str) -> Option<RefreshToken> {
         if text.len() > (PAYLOAD_BYTES + TAG_BYTES) * 2 {

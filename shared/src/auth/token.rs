@@ -10,50 +10,50 @@ use crate::ids::{SessionId, UserId, WorkspaceId, uuid_v7};
 use crate::models::user::{ACCESS_TOKEN_TTL, User};
 use crate::models::workspace::Workspace;
 
-/// Tolerance for clocks apart, on `exp` and `nbf`; revocation has none.
+/// The tolerance for differences between clocks, applied to `exp`, `nbf` and `iat`. Revocation has no tolerance.
 const LEEWAY_S: i64 = 5;
-/// A token of ours has some 700 bytes; nothing much longer is parsed.
+/// An own token has about 700 bytes. A much longer one is not parsed.
 const TOKEN_BYTES_MAX: usize = 4096;
 /// The `typ` of access tokens (RFC 9068 §2.1).
 const TYPE: &str = "at+jwt";
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// TokenIssuer.
+    /// The issuer.
     pub iss: String,
-    /// Audience.
+    /// The audience.
     pub aud: String,
     /// The user.
     pub sub: UserId,
-    /// Expiry, seconds since the epoch.
+    /// The expiry, in seconds since the Unix epoch.
     pub exp: i64,
-    /// Not valid before, seconds since the epoch.
+    /// The start of the validity, in seconds since the Unix epoch.
     pub nbf: i64,
-    /// CreateOutcome at, seconds since the epoch.
+    /// The time of issue, in seconds since the Unix epoch.
     pub iat: i64,
-    /// The token's own id.
+    /// The id of the token.
     pub jti: String,
     /// The session.
     pub sid: SessionId,
-    /// The workspace at minting: it only picks keys.
+    /// The workspace of the user at the time of issue. It selects the keys of the first read and proves nothing.
     pub wid: Option<WorkspaceId>,
-    /// The user's epoch at minting.
+    /// The user's epoch at the time of issue.
     pub uep: u64,
-    /// The workspace's epoch at minting.
+    /// The workspace's epoch at the time of issue; 0 without a workspace.
     pub wep: u64,
 }
 
-/// Who issues tokens, and for whom.
+/// The issuer and the audience that are written into tokens and required of them.
 #[derive(Clone, Debug)]
 pub struct TokenParties {
-    /// `iss`.
+    /// The claim `iss`.
     pub issuer: String,
-    /// `aud`.
+    /// The claim `aud`.
     pub audience: String,
 }
 
-/// Mints an access token for `user` in `session`.
+/// Issues an access token for `user` in `session`, signed with `key`.
 pub fn issue(
     parties: &TokenParties,
     key: &SigningKey,
@@ -84,22 +84,22 @@ pub fn issue(
         .map_err(|error| Error::Internal(format!("signing a token: {error}")))
 }
 
-/// The key id that a token names, once its header is one of ours; `None` is an invalid token.
+/// The `kid` of a token whose header has the form of an own token; none when the token is invalid.
 #[must_use]
 pub fn key_id(token: &str) -> Option<String> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
     }
     let header = jsonwebtoken::decode_header(token).ok()?;
-    let ours = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE) && header.crit.is_none();
-    // None of ours says where its key is (RFC 8725 §3.10).
-    let brings_a_key = header.jwk.is_some()
+    let has_own_form = header.alg == Algorithm::EdDSA && header.typ.as_deref() == Some(TYPE) && header.crit.is_none();
+    // A header must not choose the key that verifies it (RFC 8725 §3.10).
+    let names_a_key = header.jwk.is_some()
         || header.jku.is_some()
         || header.x5u.is_some()
         || header.x5c.is_some()
         || header.x5t.is_some()
         || header.x5t_s256.is_some();
-    header.kid.filter(|_| ours && !brings_a_key)
+    header.kid.filter(|_| has_own_form && !names_a_key)
 }
 
 /// Verifies a token's signature, parties and times.
@@ -108,7 +108,7 @@ pub fn verify(parties: &TokenParties, token: &str, key: &DecodingKey, now: Time)
     validation.set_issuer(&[&parties.issuer]);
     validation.set_audience(&[&parties.audience]);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    // The times are checked below, against the one clock; their types by `Claims` (CVE-2026-25537).
+    // The times are checked below, against the app's clock. `Claims` checks their types (CVE-2026-25537).
     validation.validate_exp = false;
     validation.validate_nbf = false;
     let claims = jsonwebtoken::decode::<Claims>(token, key, &validation)

@@ -24,7 +24,6 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::auth::access::Caller;
-use crate::auth::token;
 use crate::deadline::{Deadline, GRACE};
 use crate::error::Error;
 use gateway::Gateway;
@@ -191,10 +190,7 @@ async fn bearer(parts: &Parts, app: &App) -> Result<Option<Caller>, Error> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::TokenInvalid);
     }
-    let token = token.trim();
-    let kid = token::key_id(token).ok_or(Error::TokenInvalid)?;
-    let key = app.keys.key(&kid, &app.store, &app.clock).await?;
-    token::verify(&app.parties, token, &key, app.now()).map(|claims| Some(Caller::new(claims)))
+    app.authenticate(token.trim()).await.map(Some)
 }
 
 impl FromRequestParts<App> for Caller {

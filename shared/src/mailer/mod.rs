@@ -232,7 +232,7 @@ const UNWRITTEN: MailError = MailError {
 };
 
 fn classify<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> MailError {
-    tracing::warn!(error = crate::store::describe(error), "a mail was not sent");
+    tracing::warn!(error = crate::aws::describe(error), "a mail was not sent");
     let permanent = [
         "MessageRejected",
         "BadRequestException",

@@ -1,4 +1,5 @@
-//! Cursors: where a list goes on. Opaque, signed under a key of the workspace, and bound to one list.
+//! Cursors: the position after which the next page of a list starts. A cursor is opaque, and a MAC under a key of the
+//! workspace binds it to one list of the workspace.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,13 +12,14 @@ use crate::secret::DerivedKey;
 /// A list that has cursors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
-    /// Members.
+    /// The members of the workspace.
     Members,
-    /// Pending invitations.
+    /// The pending invitations of the workspace.
     Invitations,
 }
 
 impl List {
+    /// The name that the MAC covers.
     fn name(self) -> &'static [u8] {
         match self {
             Self::Members => b"members",
@@ -26,12 +28,12 @@ impl List {
     }
 }
 
-/// A place in a list: the row behind which it goes on, by its time and its id. No key of the table shows.
+/// The last row of a page, named by its time and its id. A position contains no key of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// When the row was made.
+    /// The time of the row's creation.
     pub at: Time,
-    /// The row's id.
+    /// The id of the row.
     pub id: [u8; 16],
 }
 
@@ -56,10 +58,10 @@ impl Position {
     }
 }
 
-/// The cursor that goes on behind `position`.
+/// Makes the cursor of the page that starts after `position`.
 pub fn seal(workspace: &Workspace, list: List, position: Position) -> Result<String, Error> {
     let key = DerivedKey::from_base64url(&workspace.cursor_key)
-        .ok_or_else(|| Error::Internal("a workspace's cursor key is none".to_owned()))?;
+        .ok_or_else(|| Error::Internal("the cursor key of a workspace is invalid".to_owned()))?;
     let sealed: Vec<u8> = tag(&key, list, position)
         .into_iter()
         .chain(position.to_bytes())
@@ -67,8 +69,8 @@ pub fn seal(workspace: &Workspace, list: List, position: Position) -> Result<Str
     Ok(URL_SAFE_NO_PAD.encode(sealed))
 }
 
-/// A cursor as somebody sent it: where it claims to go on, and the proof of it, which is checked once the workspace is
-/// read. Reading from a claimed position is harmless, as every read stays in the caller's own workspace.
+/// A cursor as a client sent it, with a MAC that is verified after the workspace was read. To read from the claimed position
+/// before that is safe, because the read is confined to the caller's workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimedCursor {
     tag: [u8; TAG_BYTES],
@@ -76,7 +78,7 @@ pub struct ClaimedCursor {
 }
 
 impl ClaimedCursor {
-    /// Parses a cursor; none when it is not of a cursor's form.
+    /// Parses a cursor; none when the text does not have the form of a cursor.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > (TAG_BYTES + POSITION_BYTES) * 2 {
@@ -90,13 +92,13 @@ impl ClaimedCursor {
         })
     }
 
-    /// Where it claims to go on.
+    /// The position that the cursor claims.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Whether this workspace made it, for this list.
+    /// Whether the cursor was made by [`seal`] for this workspace and this list.
     #[must_use]
     pub fn is_of(&self, workspace: &Workspace, list: List) -> bool {
         DerivedKey::from_base64url(&workspace.cursor_key).is_some_and(|key| {
@@ -133,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_good_only_unaltered_in_its_workspace_and_list(at in 0..4_000_000_000_000_i64, id in any::<[u8; 16]>(), flip in any::<prop::sample::Index>()) {
+        fn a_cursor_is_valid_only_unaltered_in_its_workspace_and_list(at in 0..4_000_000_000_000_i64, id in any::<[u8; 16]>(), flip in any::<prop::sample::Index>()) {
             let position = Position { at: Time::from_millis(at), id };
             let (own, other) = (workspace(), workspace());
             let cursor = seal(&own, List::Members, position).unwrap();

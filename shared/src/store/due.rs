@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::keys::{DUE, due_until};
-use super::{Item, Key, Store, WithinDeadline, key_of, table};
+use super::{Item, Key, Unproven, WithinDeadline, key_of, table};
 use crate::clock::Time;
 use crate::error::Error;
 
@@ -33,13 +33,14 @@ pub struct DuePage {
 #[derive(Clone, Debug)]
 pub struct DuePosition(Item);
 
-impl Store {
+impl Unproven<'_> {
     /// Reads a page of what is due at `now`.
-    pub async fn due_page(&self, now: Time, from: Option<DuePosition>) -> Result<DuePage, Error> {
+    pub async fn due_page(self, now: Time, from: Option<DuePosition>) -> Result<DuePage, Error> {
         let page = self
+            .store
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.store.table)
             .index_name(table::INDEX)
             .key_condition_expression("#pk = :due AND #sk < :until")
             .expression_attribute_names("#pk", table::INDEX_PK)

@@ -1,12 +1,13 @@
 //! Invitations: the pending row of the workspace's list, the item found by the id alone, and the guard that keeps one
 //! pending invitation per e-mail and workspace. The three are born and end in one transaction.
 
+mod link;
 mod mail;
 mod read;
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{EmailRecord, account_create_writes, seat};
+use super::account::{EmailRecord, account_create_writes, membership_set};
 use super::admitted::Admitted;
 use super::idempotency::StoredResult;
 use super::keys::due_in_index;
@@ -22,6 +23,7 @@ use crate::models::member::Member;
 use crate::models::role::Role;
 use crate::models::user::{Membership, Session, User};
 
+pub use link::{InvitationLink, LinkedInvitation};
 pub use read::InvitationContext;
 
 /// The one pending invitation of an address in a workspace.
@@ -55,6 +57,22 @@ pub fn invitation_take(items: &mut Items, tenant: Tenant, id: InvitationId) -> R
     Ok(invitation
         .filter(|invitation| invitation.workspace_id == tenant.workspace_id())
         .map(|invitation| InvitationState { invitation, pending }))
+}
+
+/// The items that decide whether an e-mail address can be invited to the caller's workspace.
+#[must_use]
+pub fn invitee_keys(tenant: Tenant, email: &EmailAddress) -> [Key; 2] {
+    [Key::email(email), Key::guard(email, tenant.workspace_id())]
+}
+
+/// The e-mail item and the guard, from items that were read with [`invitee_keys`].
+pub fn invitee_take(
+    items: &Items,
+    tenant: Tenant,
+    email: &EmailAddress,
+) -> Result<(Option<EmailRecord>, Option<Guard>), Error> {
+    let [record, guard] = invitee_keys(tenant, email);
+    Ok((items.peek(&record)?, items.peek(&guard)?))
 }
 
 /// A new invitation and what it was decided on.
@@ -124,20 +142,15 @@ impl Store {
         self.update_one(write).await.map_err(Error::from)
     }
 
-    /// Revokes a pending invitation: cancelled by its workspace, or declined. [`Error::Stale`] when it ended meanwhile.
-    pub async fn invitation_revoke(&self, invitation: &Invitation, now: Time) -> Result<(), Error> {
-        let writes = Writes::new()
-            .all(ended(
-                invitation.workspace_id,
-                invitation.id,
-                &invitation.email,
-                Status::Revoked,
-                None,
-                now,
-            ))
-            .witnessed()
-            .and(fewer_pending(invitation.workspace_id, 1));
-        self.commit(writes).await
+    /// Cancels a pending invitation of the caller's workspace. [`Error::Stale`] when it ended after it was read.
+    pub async fn invitation_cancel(&self, access: &Access, invitation: &Invitation, now: Time) -> Result<(), Error> {
+        self.commit(revoked(access.workspace().id, invitation, now)).await
+    }
+
+    /// Declines a pending invitation for the holder of its link. [`Error::Stale`] when it ended after it was read.
+    pub async fn invitation_decline(&self, context: &InvitationContext, now: Time) -> Result<(), Error> {
+        let invitation = &context.invited.invitation;
+        self.commit(revoked(invitation.workspace_id, invitation, now)).await
     }
 
     /// Revokes pending invitations of a workspace, some at a time, until none of `rows` is left.
@@ -153,9 +166,9 @@ impl Store {
         Ok(())
     }
 
-    /// Ends what other invitations of an e-mail that joined a workspace are left, beyond those that the accepting
-    /// transaction ended.
-    pub async fn invitation_siblings_end(&self, email: &EmailAddress, now: Time) -> Result<(), Error> {
+    /// Ends the sibling invitations of an accepted invitation that the accepting transaction left over.
+    pub async fn invitation_siblings_end(&self, accepted: &InvitationContext, now: Time) -> Result<(), Error> {
+        let email = &accepted.invited.invitation.email;
         for _ in 0..CLEARING_ROUNDS_MAX {
             let (_, guards) = self.email_guards(email).await?;
             if guards.is_empty() {
@@ -254,7 +267,7 @@ impl Accepting<'_> {
         let mut sessions = self.user.sessions.clone();
         sessions.retain(|id, _| !self.evicted.contains(id));
         sessions.insert(self.session_id, self.session.clone());
-        let user = seat(self.user, membership, now)
+        let user = membership_set(self.user, membership, now)
             .also_set("#sessions = :sessions")
             .when("#sessions = :read")
             .bind(":sessions", sessions)
@@ -341,6 +354,21 @@ pub(super) fn ended(
             .bind(":end", end)
             .bind(":ttl", now.plus(ENDED_KEPT).as_seconds()),
     ]
+}
+
+/// The writes that end a pending invitation without acceptance.
+fn revoked(workspace: WorkspaceId, invitation: &Invitation, now: Time) -> Writes {
+    Writes::new()
+        .all(ended(
+            workspace,
+            invitation.id,
+            &invitation.email,
+            Status::Revoked,
+            None,
+            now,
+        ))
+        .witnessed()
+        .and(fewer_pending(workspace, 1))
 }
 
 fn sibling_ended(guard: &Guard, email: &EmailAddress, now: Time) -> Vec<Write> {

@@ -104,7 +104,7 @@ fn stamps(item: &Item) -> Stamps {
 impl Slot {
     /// The write that takes the slot, if it is still free: as part of a transaction, or by [`Store::slot_take`].
     #[must_use]
-    pub fn write(&self) -> Write {
+    pub(crate) fn write(&self) -> Write {
         Write::upsert(
             self.key.clone(),
             "SET #stamp = :now, #nonce = :nonce, #ttl = :ttl, #entity = :entity",

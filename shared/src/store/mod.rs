@@ -1,6 +1,17 @@
-//! The table: reading items, writing them in transactions, deciding again when somebody else was faster.
+//! The table: reads of items, and writes that are committed in transactions.
 //!
-//! One file an entity holds that entity's accesses; `docs/table.md` lists them all.
+//! Each entity has one file with its reads and writes; `docs/table.md` lists them all.
+//!
+//! # Proof of access
+//!
+//! An operation on a tenant's items takes a proof of access ([`Access`], [`Tenant`], [`Identity`], or an
+//! [`InvitationContext`](invitation::InvitationContext) for the holder of an invitation's link). Outside of this crate, the
+//! [`Key`] of a tenant's item is made from a [`Tenant`], too. The operations that need no proof are the methods of
+//! [`Unproven`], and [`unproven`] lists them.
+//!
+//! [`Access`]: crate::auth::access::Access
+//! [`Tenant`]: crate::auth::access::Tenant
+//! [`Identity`]: crate::auth::access::Identity
 
 pub mod account;
 pub mod admitted;
@@ -15,6 +26,7 @@ pub mod limit;
 pub mod member;
 pub mod notice;
 pub mod table;
+pub mod unproven;
 pub mod usage;
 pub mod workspace;
 mod write;
@@ -31,53 +43,49 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use attempts::{ATTEMPTS_MAX, WithinDeadline, pause};
 
-pub(crate) use attempts::describe;
 pub use keys::Key;
-pub use write::{Write, Writes};
+pub use unproven::Unproven;
+pub(crate) use write::{Write, Writes};
 
-/// An item as the table holds it.
+/// An item in DynamoDB's form.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The table.
+/// The DynamoDB table.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
-    /// As `client`, without retries of the SDK's own.
+    /// The same client without the SDK's retries.
     writer: Client,
     table: String,
 }
 
 impl Store {
-    /// The table `table`, reached through `client`.
+    /// The table that is named `table`, called through `client`.
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
-        let once = client.config().to_builder().retry_config(RetryConfig::disabled());
+        let without_retries = client.config().to_builder().retry_config(RetryConfig::disabled());
         Self {
-            writer: Client::from_conf(once.build()),
+            writer: Client::from_conf(without_retries.build()),
             client,
             table,
         }
     }
 
-    /// The client, for tools that look at the table.
+    /// The client, for tests and for the local stack. Functions must not use it: it bypasses the proofs of access.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The table's name.
+    /// The name of the table.
     #[must_use]
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// Opens the connection with one cheap read, so that the first request does not wait for it.
-    pub async fn warm(&self) -> Result<(), Error> {
-        self.get(vec![Key::jwks()]).await.map(|_| ())
-    }
-
-    /// Reads up to 100 items in one strongly consistent call. Keys the table left unprocessed are asked for again;
-    /// when some stay so, the answer is [`Error::Unavailable`], never a partial one.
+    /// Reads up to 100 items in one strongly consistent call. A key is the permission to read its item. Keys that the table
+    /// left unprocessed are requested again; when keys remain unprocessed, the result is [`Error::Unavailable`] and never
+    /// a part of the items. The items are not a snapshot: a concurrent transaction can be visible in some of them only.
     pub async fn get(&self, mut keys: Vec<Key>) -> Result<Items, Error> {
         keys.sort();
         keys.dedup();
@@ -96,14 +104,14 @@ impl Store {
                 .consistent_read(true)
                 .build()
                 .map_err(|error| Error::Internal(format!("BatchGetItem: {error}")))?;
-            let answer = self
+            let response = self
                 .client
                 .batch_get_item()
                 .request_items(&self.table, request)
                 .send()
                 .within_deadline("BatchGetItem")
                 .await?;
-            for item in answer
+            for item in response
                 .responses
                 .unwrap_or_default()
                 .remove(&self.table)
@@ -113,7 +121,7 @@ impl Store {
                     found.insert(key, item);
                 }
             }
-            wanted = answer
+            wanted = response
                 .unprocessed_keys
                 .unwrap_or_default()
                 .remove(&self.table)
@@ -124,38 +132,38 @@ impl Store {
     }
 }
 
-/// Items that were read together.
+/// The items of one batch read.
 #[derive(Debug, Default)]
 pub struct Items(HashMap<Key, Item>);
 
 impl Items {
-    /// The item of `key`, as `T`; none when there is none.
-    pub fn take<T: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<T>, Error> {
+    /// Removes the item of `key` and parses it; none when the table has no such item.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<T>, Error> {
         self.0.remove(key).map(|item| parse(item)).transpose()
     }
 
-    /// As [`Items::take`], leaving the item for another reader.
-    pub fn peek<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
+    /// Parses the item of `key` and keeps it; none when the table has no such item.
+    pub(crate) fn peek<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
         self.0.get(key).cloned().map(parse).transpose()
     }
 
-    /// Whether there is an item of `key`.
+    /// Whether the table has an item of `key`.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
         self.0.contains_key(key)
     }
 
-    /// Adds what was read elsewhere.
+    /// Adds the items of another read. Those of `other` replace items of the same keys.
     #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+    pub(crate) fn merge(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 }
 
-/// Reads an item as `T`; an item that is not one is a fault of this program, not of the request.
+/// Parses an item. A failure is a fault of this program and not of the request.
 pub(crate) fn parse<T: DeserializeOwned>(mut item: Item) -> Result<T, Error> {
-    for own in [
+    for attribute in [
         table::PK,
         table::SK,
         table::INDEX_PK,
@@ -164,14 +172,14 @@ pub(crate) fn parse<T: DeserializeOwned>(mut item: Item) -> Result<T, Error> {
         ENTITY,
         LAST_WRITE,
     ] {
-        item.remove(own);
+        item.remove(attribute);
     }
-    serde_dynamo::from_item(item).map_err(|error| Error::Internal(format!("an item is not what it should be: {error}")))
+    serde_dynamo::from_item(item).map_err(|error| Error::Internal(format!("an item has an unexpected form: {error}")))
 }
 
-/// The attribute that says what an item is.
-pub const ENTITY: &str = "entity";
-/// The attribute by which an update of one item knows that it was applied before.
+/// The attribute that names the entity of an item.
+const ENTITY: &str = "entity";
+/// The attribute that holds the id of the last write, by which an attempt recognizes an earlier attempt of the same write.
 const LAST_WRITE: &str = "last_write";
 
 fn key_item(key: &Key) -> Item {
@@ -189,9 +197,9 @@ fn key_of(item: &Item) -> Option<Key> {
     })
 }
 
-/// Decides, and decides again from a fresh read for as long as the answer is [`Error::Stale`] and the request's deadline
-/// is not reached: somebody changed what was read before the write came. The rule gives the good message, the condition
-/// the truth.
+/// Runs `decide` again from a fresh read while it fails with [`Error::Stale`], until the request's deadline. A write is
+/// stale when a concurrent write changed what the decision was based on. The rules in [`crate::models`] yield the precise
+/// error; the condition of the write keeps the rule true under concurrency.
 pub async fn retry_on_conflict<T, F: Future<Output = Result<T, Error>>>(
     mut decide: impl FnMut() -> F,
 ) -> Result<T, Error> {
@@ -200,7 +208,7 @@ pub async fn retry_on_conflict<T, F: Future<Output = Result<T, Error>>>(
     loop {
         match decide().await {
             Err(Error::Stale) => {}
-            settled => return settled,
+            result => return result,
         }
         attempt += 1;
         pause(attempt, deadline).await?;

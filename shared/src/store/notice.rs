@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::write::UpdateError;
-use super::{Key, Store, Write, keys, table};
+use super::{Key, Unproven, Write, keys, table};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{UserId, WorkspaceId};
@@ -19,19 +19,19 @@ const PAGE: usize = 500;
 
 /// A notice's key.
 #[must_use]
-pub fn key(notice: &Notice) -> Key {
+pub(crate) fn key(notice: &Notice) -> Key {
     Key::usage_notice(notice.workspace_id, &notice.month, notice.tier.as_str(), notice.percent)
 }
 
 /// Where the list of due mails shows a new notice: once whoever made it has had the time to send it.
 #[must_use]
-pub fn due_sort_key(notice: &Notice) -> String {
+pub(crate) fn due_sort_key(notice: &Notice) -> String {
     keys::notice_due_in_index(notice.created_at.plus(LEASE), &key(notice))
 }
 
 /// Makes a notice, due to be sent.
 #[must_use]
-pub fn create(notice: &Notice) -> Write {
+pub(super) fn create(notice: &Notice) -> Write {
     let key = key(notice);
     let index_key = due_sort_key(notice);
     Write::create("notice", key, notice)
@@ -39,37 +39,37 @@ pub fn create(notice: &Notice) -> Write {
         .with(table::INDEX_SK, index_key)
 }
 
-impl Store {
+impl Unproven<'_> {
     /// The workspace's tier, and those of the notices that were not made before.
     pub async fn notices_not_yet_created(
-        &self,
+        self,
         workspace: WorkspaceId,
         mut notices: Vec<Notice>,
     ) -> Result<(Option<Tier>, Vec<Notice>), Error> {
         let mut keys: Vec<Key> = notices.iter().map(key).collect();
         keys.push(Key::workspace(workspace));
-        let mut items = self.get(keys).await?;
+        let mut items = self.store.get(keys).await?;
         notices.retain(|notice| !items.contains(&key(notice)));
         let workspace: Option<Workspace> = items.take(&Key::workspace(workspace))?;
         Ok((workspace.map(|workspace| workspace.tier), notices))
     }
 
     /// The workspace that a notice is about; none when it was deleted.
-    pub async fn notice_workspace(&self, notice: &Notice) -> Result<Option<Workspace>, Error> {
+    pub async fn notice_workspace(self, notice: &Notice) -> Result<Option<Workspace>, Error> {
         let key = Key::workspace(notice.workspace_id);
-        self.get(vec![key.clone()]).await?.take(&key)
+        self.store.get(vec![key.clone()]).await?.take(&key)
     }
 
     /// Claims a notice that the list of due mails shows at `place`, until `until`; none when somebody else has it, or it
     /// is done.
-    pub async fn notice_claim(&self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
+    pub async fn notice_claim(self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
         let next = keys::notice_due_in_index(until, &key);
         let write = Write::update(key, "SET #gsi1sk = :next")
             .when("#gsi1sk = :index_key")
             .bind(":next", next)
             .bind(":index_key", index_key)
             .without_read_back();
-        match self.update_one(write).await {
+        match self.store.update_one(write).await {
             Ok(claimed) => Ok(Some(claimed)),
             Err(UpdateError::Condition(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -77,23 +77,23 @@ impl Store {
     }
 
     /// Records that an owner was told.
-    pub async fn notice_mark_notified(&self, notice: &Notice, owner: UserId) -> Result<(), Error> {
+    pub async fn notice_mark_notified(self, notice: &Notice, owner: UserId) -> Result<(), Error> {
         let write = Write::update(key(notice), "ADD #notified :owner")
             .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]))
             .without_read_back();
-        self.update_one::<Notice>(write).await?;
+        self.store.update_one::<Notice>(write).await?;
         Ok(())
     }
 
     /// Records that nobody is left to be told.
-    pub async fn notice_complete(&self, notice: &Notice) -> Result<(), Error> {
+    pub async fn notice_complete(self, notice: &Notice) -> Result<(), Error> {
         let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").without_read_back();
-        self.update_one::<Notice>(write).await?;
+        self.store.update_one::<Notice>(write).await?;
         Ok(())
     }
 
     /// The owners of a workspace that has `count` of them.
-    pub async fn owners(&self, workspace: WorkspaceId, count: u64) -> Result<Vec<Member>, Error> {
+    pub async fn owners(self, workspace: WorkspaceId, count: u64) -> Result<Vec<Member>, Error> {
         let (mut owners, mut position) = (Vec::new(), None::<Position>);
         loop {
             let page = self.members_of(workspace, position, PAGE).await?;

@@ -1,4 +1,5 @@
-//! The table's definition: what the local stack and the tests create, and what `template.yaml` is held equal to.
+//! The definition of the table. The local stack and the tests create the table from it, and a test compares
+//! `template.yaml` with it.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
@@ -7,24 +8,25 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType, TimeToLiveSpecification,
 };
 
+use crate::aws::describe;
 use crate::error::Error;
 
-/// The partition key's attribute.
+/// The attribute of the partition key.
 pub const PK: &str = "pk";
-/// The sort key's attribute.
+/// The attribute of the sort key.
 pub const SK: &str = "sk";
-/// The sparse index.
+/// The name of the index. It is sparse: an item without the index keys is not in it.
 pub const INDEX: &str = "gsi1";
-/// The index's partition key.
+/// The attribute of the index's partition key.
 pub const INDEX_PK: &str = "gsi1pk";
-/// The index's sort key.
+/// The attribute of the index's sort key.
 pub const INDEX_SK: &str = "gsi1sk";
-/// What the index holds besides keys.
+/// The attributes that the index contains besides the keys.
 pub const INDEX_PROJECTION: [&str; 2] = ["membership", "sessions"];
-/// The TTL attribute, seconds since the Unix epoch.
+/// The TTL attribute, in seconds since the Unix epoch.
 pub const TTL: &str = "ttl";
 
-/// Creates the table, unless it exists.
+/// Creates the table and enables its TTL. An existing table is left as it is.
 pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
     let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::Internal(format!("table definition: {error}"));
     let unavailable = |error: String| Error::Unavailable(format!("creating the table: {error}"));
@@ -76,7 +78,7 @@ pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
         {
             return Ok(());
         }
-        Err(error) => return Err(unavailable(super::describe(&error))),
+        Err(error) => return Err(unavailable(describe(&error))),
     }
     let ttl = TimeToLiveSpecification::builder()
         .attribute_name(TTL)
@@ -89,6 +91,6 @@ pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
         .time_to_live_specification(ttl)
         .send()
         .await
-        .map_err(|error| unavailable(super::describe(&error)))?;
+        .map_err(|error| unavailable(describe(&error)))?;
     Ok(())
 }

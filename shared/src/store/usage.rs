@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, SPLITS, USAGE_HOUR, USAGE_MONTH};
 use super::write::UpdateError;
-use super::{Item, Items, Key, Store, WithinDeadline, Write, Writes, table};
+use super::{Item, Items, Key, Unproven, WithinDeadline, Write, Writes, notice, table};
 use crate::auth::access::Tenant;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{WorkspaceId, random_bytes};
+use crate::models::notice::Notice;
 use crate::models::usage::Usage;
 use crate::models::usage_record::{REMEMBERED, UsageRecord};
 
@@ -150,13 +151,16 @@ impl Month {
     }
 }
 
-impl Store {
+impl Unproven<'_> {
     /// Which of the workspaces exist.
-    pub async fn workspaces_known(&self, ids: &BTreeSet<WorkspaceId>) -> Result<HashSet<WorkspaceId>, Error> {
+    pub async fn workspaces_known(self, ids: &BTreeSet<WorkspaceId>) -> Result<HashSet<WorkspaceId>, Error> {
         let ids: Vec<WorkspaceId> = ids.iter().copied().collect();
         let mut known = HashSet::with_capacity(ids.len());
         for chunk in ids.chunks(READ_MAX) {
-            let items = self.get(chunk.iter().copied().map(Key::workspace).collect()).await?;
+            let items = self
+                .store
+                .get(chunk.iter().copied().map(Key::workspace).collect())
+                .await?;
             known.extend(chunk.iter().copied().filter(|id| items.contains(&Key::workspace(*id))));
         }
         Ok(known)
@@ -164,7 +168,7 @@ impl Store {
 
     /// Counts records of one workspace and one hour, at most [`RECORDS_MAX`]. Those that were counted before are left
     /// out. An error leaves open whether they were counted: sending them again settles it.
-    pub async fn usage_add(&self, mut records: Vec<&UsageRecord>, now: Time) -> Result<(), Error> {
+    pub async fn usage_add(self, mut records: Vec<&UsageRecord>, now: Time) -> Result<(), Error> {
         let [random] = random_bytes();
         let split = random % SPLITS;
         while let Some(first) = records.first() {
@@ -186,7 +190,7 @@ impl Store {
                 .all(taken)
                 .and(hour_added(workspace, at, split, sum))
                 .and(news_told(workspace, at, split));
-            let failed: HashSet<usize> = self.commit_or_failed(writes).await?.into_iter().collect();
+            let failed: HashSet<usize> = self.store.commit_or_failed(writes).await?.into_iter().collect();
             if failed.is_empty() {
                 return Ok(());
             }
@@ -198,7 +202,7 @@ impl Store {
 
     /// A page of a shard's news, a workspace's together, and where the next page begins.
     pub async fn usage_dirty_markers(
-        &self,
+        self,
         shard: u8,
         start: Option<Item>,
     ) -> Result<(Vec<DirtyMarker>, Option<Item>), Error> {
@@ -206,14 +210,14 @@ impl Store {
     }
 
     /// The news of one workspace, if there are any.
-    pub async fn usage_dirty_marker(&self, workspace: WorkspaceId) -> Result<Option<DirtyMarker>, Error> {
+    pub async fn usage_dirty_marker(self, workspace: WorkspaceId) -> Result<Option<DirtyMarker>, Error> {
         let partition = keys::dirty_partition(keys::shard_of(workspace));
         let (news, _) = self.news(partition, workspace.to_string(), None).await?;
         Ok(news.into_iter().next())
     }
 
     async fn news(
-        &self,
+        self,
         partition: String,
         prefix: String,
         start: Option<Item>,
@@ -239,7 +243,7 @@ impl Store {
     }
 
     /// A month as it is rolled up.
-    pub async fn usage_month(&self, workspace: WorkspaceId, month: &str) -> Result<MonthRead, Error> {
+    pub async fn usage_month(self, workspace: WorkspaceId, month: &str) -> Result<MonthRead, Error> {
         let mut read = MonthRead::default();
         for item in self.usage_all(workspace, format!("{USAGE_MONTH}{month}")).await? {
             let revision = item.get("revision").and_then(|value| value.as_s().ok());
@@ -253,17 +257,18 @@ impl Store {
     }
 
     /// The sum of a day's hours.
-    pub async fn usage_day_of_hours(&self, workspace: WorkspaceId, day: &str) -> Result<Usage, Error> {
+    pub async fn usage_day_of_hours(self, workspace: WorkspaceId, day: &str) -> Result<Usage, Error> {
         let hours = self.usage_all(workspace, format!("{USAGE_HOUR}{day}")).await?;
         hours
             .iter()
             .try_fold(Usage::default(), |sum, hour| Ok(sum.plus(counted(hour)?)))
     }
 
-    /// Writes days and months, with `more` in the same transaction, and forgets the news they came from: all but what
+    /// Writes days and months, with new notices in the same transaction, and forgets the news they came from: all but what
     /// became newer since it was read. [`Error::Stale`] when another run was faster.
-    pub async fn usage_roll_up(&self, news: &DirtyMarker, months: &[Month], more: &[Write]) -> Result<(), Error> {
+    pub async fn usage_roll_up(self, news: &DirtyMarker, months: &[Month], notices: &[Notice]) -> Result<(), Error> {
         let summed: Vec<Write> = months.iter().flat_map(|month| month.writes(news.workspace)).collect();
+        let more: Vec<Write> = notices.iter().map(notice::create).collect();
         let rolled = || Writes::new().all(summed.clone()).witnessed().all(more.iter().cloned());
         let rolled_len = summed.len() + more.len();
         let forgotten: Vec<Write> = news
@@ -276,7 +281,7 @@ impl Store {
             })
             .collect();
         let writes = rolled().all(forgotten.clone());
-        let failed = self.commit_or_failed(writes).await?;
+        let failed = self.store.commit_or_failed(writes).await?;
         if failed.is_empty() {
             return Ok(());
         }
@@ -290,28 +295,28 @@ impl Store {
             .filter(|(place, _)| !failed.contains(&(rolled_len + place)))
             .map(|(_, write)| write)
             .collect();
-        match self.commit_or_failed(rolled().all(still)).await?.as_slice() {
+        match self.store.commit_or_failed(rolled().all(still)).await?.as_slice() {
             [] => Ok(()),
             failed if failed.iter().any(|place| *place < rolled_len) => Err(Error::Stale),
-            _ => self.commit(rolled()).await,
+            _ => self.store.commit(rolled()).await,
         }
     }
 
     /// Records that everything taken before `as_of` is rolled up in this shard.
-    pub async fn usage_run_complete(&self, shard: u8, as_of: Time) -> Result<(), Error> {
+    pub async fn usage_run_complete(self, shard: u8, as_of: Time) -> Result<(), Error> {
         let write = Write::upsert(Key::usage_run(shard), "SET #entity = :entity, #as_of = :as_of")
             .when("attribute_not_exists(#pk) OR #as_of < :as_of")
             .bind(":entity", "usage-run")
             .bind(":as_of", as_of)
             .without_read_back();
-        match self.update_one::<Run>(write).await {
+        match self.store.update_one::<Run>(write).await {
             // A later run was faster.
             Ok(_) | Err(UpdateError::Condition(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn usage_all(&self, workspace: WorkspaceId, prefix: String) -> Result<Vec<Item>, Error> {
+    async fn usage_all(self, workspace: WorkspaceId, prefix: String) -> Result<Vec<Item>, Error> {
         let (mut items, mut start) = (Vec::new(), None);
         loop {
             let page = self
@@ -326,7 +331,7 @@ impl Store {
     }
 
     async fn usage_page(
-        &self,
+        self,
         partition: String,
         prefix: String,
         start: Option<Item>,
@@ -338,9 +343,10 @@ impl Store {
             "#pk = :pk AND begins_with(#sk, :prefix)"
         };
         let mut query = self
+            .store
             .client
             .query()
-            .table_name(&self.table)
+            .table_name(&self.store.table)
             .consistent_read(true)
             .key_condition_expression(condition)
             .expression_attribute_names("#pk", table::PK)

@@ -1,4 +1,4 @@
-//! Workspaces.
+//! Workspaces: the workspace item, its slug, and the sessions of its members.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
@@ -11,8 +11,8 @@ use super::idempotency::StoredResult;
 use super::invitation;
 use super::limit::Slot;
 use super::write::UpdateError;
-use super::{Key, Store, WithinDeadline, Write, Writes, account, keys, parse, table};
-use crate::auth::access::{Access, Tenant};
+use super::{Key, Store, Unproven, WithinDeadline, Write, Writes, account, keys, parse, table};
+use crate::auth::access::{Access, Identity, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{SessionId, WorkspaceId, random_bytes};
@@ -24,7 +24,7 @@ use crate::models::usage::Tier;
 use crate::models::user::{Membership, Session, User};
 use crate::models::workspace::{Change, ChangeId, CreatedWorkspace, UnitSystem, Workspace, WorkspaceUpdate, slug_of};
 
-/// Sessions that revoking all of a workspace's counts at most.
+/// The largest number of sessions that the revocation of all sessions counts.
 pub const SESSIONS_COUNTED_MAX: usize = 10_000;
 
 #[derive(Serialize, Deserialize)]
@@ -32,7 +32,7 @@ struct SlugRecord {
     workspace_id: WorkspaceId,
 }
 
-/// A new workspace. When the slug of its name is taken, six random hexadecimal digits make it its own.
+/// Drafts a workspace. When the slug of its name is taken, six random hexadecimal digits make the slug unique.
 #[must_use]
 pub fn workspace_draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     let mut slug = slug_of(&name);
@@ -44,7 +44,7 @@ pub fn workspace_draft(name: Name, slug_taken: bool, now: Time) -> Workspace {
     Workspace::new(WorkspaceId::new(now), name, slug, cursor_key, now)
 }
 
-/// The membership of a workspace's owner_membership, a user of `user_epoch`.
+/// The membership of the user who creates `workspace`. `user_epoch` is the user's epoch.
 #[must_use]
 pub fn owner_membership(workspace: &Workspace, user_epoch: u64) -> Membership {
     Membership::new(
@@ -56,9 +56,10 @@ pub fn owner_membership(workspace: &Workspace, user_epoch: u64) -> Membership {
     )
 }
 
-/// Puts a new workspace, its owner_membership's row and its slug. The slug stays as it is result: it can witness the making.
-pub(super) fn workspace_create_writes(founder_user: &User, workspace: &Workspace) -> [Write; 3] {
-    let member = Member::of(founder_user, &owner_membership(workspace, founder_user.epoch));
+/// The writes of a new workspace, its owner's member row and its slug. No later write changes the slug item, so that it can be
+/// the witness of the transaction.
+pub(super) fn workspace_create_writes(owner: &User, workspace: &Workspace) -> [Write; 3] {
+    let member = Member::of(owner, &owner_membership(workspace, owner.epoch));
     [
         Write::create("workspace", Key::workspace(workspace.id), workspace),
         Write::create(
@@ -77,32 +78,32 @@ pub(super) fn workspace_create_writes(founder_user: &User, workspace: &Workspace
 }
 
 impl Store {
-    /// Makes an account with its own workspace. [`Error::Stale`] when the e-mail or the slug was taken meanwhile.
-    pub async fn account_register(&self, user: &User, workspace: &Workspace) -> Result<(), Error> {
-        let writes = Writes::new()
-            .all(account::account_create_writes(user, 0))
-            .all(workspace_create_writes(user, workspace))
-            .witnessed();
-        self.commit(writes).await
-    }
-
-    /// Makes a workspace of a user who is in none. [`Error::Stale`] when the user or the slug is no longer free, or when
-    /// the request was done meanwhile.
-    pub async fn workspace_create(&self, user: &User, workspace: &Workspace, admitted: &Admitted) -> Result<(), Error> {
+    /// Creates a workspace for a caller who is in none. [`Error::Stale`] when the caller has joined a workspace, the slug was
+    /// taken, or the same request was completed, after the read.
+    pub async fn workspace_create(
+        &self,
+        identity: &Identity,
+        workspace: &Workspace,
+        admitted: &Admitted,
+    ) -> Result<(), Error> {
+        let user = identity.user();
         let now = admitted.at();
         let stored = StoredResult::complete(CreatedWorkspace::from(workspace));
         let writes = Writes::new()
             .all(admitted.writes(stored))
             .all(workspace_create_writes(user, workspace))
             .witnessed()
-            .and(account::seat(user, &owner_membership(workspace, user.epoch), now))
+            .and(account::membership_set(
+                user,
+                &owner_membership(workspace, user.epoch),
+                now,
+            ))
             .and(account::email_membership_set(user, workspace.id));
         self.commit(writes).await
     }
 
-    /// Updates a workspace's fields and answers it as it is then. `change` is meant for the version that was read, and for no
-    /// other: [`Error::Stale`] when somebody was faster. Made again without that condition, it could undo what somebody
-    /// who had seen it made of it.
+    /// Updates the fields of the workspace and returns the updated workspace. The update applies to the version that was read
+    /// and to no other, so that a retry cannot undo a later update. [`Error::Stale`] when a concurrent update came first.
     pub async fn workspace_update(
         &self,
         access: &Access,
@@ -134,30 +135,16 @@ impl Store {
             .when("#version = :read")
             .bind(":read", access.workspace().version);
         match self.update_one(write).await {
-            // A try whose answer was lost was applied: what the next one meets is its own effect.
+            // An earlier attempt whose response was lost was applied: the workspace contains this change already.
             Err(UpdateError::Condition(Some(item))) => Some(parse(item)?)
-                .filter(|stood: &Workspace| stood.changes.contains(change))
+                .filter(|current: &Workspace| current.changes.contains(change))
                 .ok_or(Error::Stale),
             other => other.map_err(Error::from),
         }
     }
 
-    /// The id of the workspace that has this slug.
-    pub async fn workspace_of_slug(&self, slug: &str) -> Result<Option<WorkspaceId>, Error> {
-        let key = Key::slug(slug);
-        let record: Option<SlugRecord> = self.get(vec![key.clone()]).await?.take(&key)?;
-        Ok(record.map(|record| record.workspace_id))
-    }
-
-    /// Puts a workspace on a tier: an operator's deed, for which there is no route. [`Error::Stale`] when there is no
-    /// such workspace.
-    pub async fn workspace_set_tier(&self, id: WorkspaceId, tier: Tier) -> Result<Workspace, Error> {
-        let write = Write::update(Key::workspace(id), "SET #tier = :tier").bind(":tier", tier);
-        self.update_one(write).await.map_err(Error::from)
-    }
-
-    /// Deletes a workspace whose only member is its owner, and with it its pending invitations: at most [`CLEARED_MAX`],
-    /// and all that it has. [`Error::Stale`] when either changed.
+    /// Deletes a workspace whose only member is the caller, with all of its pending invitations. `pending` has all of them, at
+    /// most [`CLEARED_MAX`]. [`Error::Stale`] when the members or the invitations changed after the read.
     ///
     /// [`CLEARED_MAX`]: super::invitation::CLEARED_MAX
     pub async fn workspace_delete(&self, access: &Access, pending: &[Pending], now: Time) -> Result<(), Error> {
@@ -165,7 +152,7 @@ impl Store {
         let invitations = pending
             .iter()
             .flat_map(|row| invitation::ended(workspace.id, row.id, &row.email, Status::Revoked, None, now));
-        // A session from before a revocation of all sessions must not wake up when its workspace is gone.
+        // Sessions that were ended by a revocation of all sessions must not become valid again without the workspace.
         let live: std::collections::BTreeMap<SessionId, Session> = user
             .sessions
             .iter()
@@ -205,8 +192,8 @@ impl Store {
         self.commit(writes).await
     }
 
-    /// Ends all sessions of all members, counting the call against its limit. [`Error::Stale`] when the workspace's
-    /// members or epoch changed since it was read, so that what the caller is told is exact.
+    /// Ends all sessions of all members and takes the slot of the limit. [`Error::Stale`] when the number of members or the
+    /// epoch of the workspace changed after it was read, so that the counts in the response are exact.
     pub async fn sessions_revoke(&self, access: &Access, slot: &Slot) -> Result<(), Error> {
         let workspace = access.workspace();
         let writes = Writes::new()
@@ -222,8 +209,8 @@ impl Store {
         self.commit(writes).await
     }
 
-    /// The sessions of a workspace's members, each with its member's place, from the index: at most
-    /// [`SESSIONS_COUNTED_MAX`] are looked at.
+    /// Reads the sessions of the workspace's members from the index, each with its member's membership. It stops after
+    /// [`SESSIONS_COUNTED_MAX`] sessions.
     pub async fn sessions_of(&self, tenant: Tenant) -> Result<Vec<(Membership, Session)>, Error> {
         #[derive(Deserialize)]
         struct Row {
@@ -262,7 +249,39 @@ impl Store {
     }
 }
 
-/// An update expression that grows field by field.
+impl Unproven<'_> {
+    /// The key of the item that makes a slug unique. It shows whether the slug is taken.
+    #[must_use]
+    pub fn slug_key(slug: &str) -> Key {
+        Key::slug(slug)
+    }
+
+    /// Creates an account with its own workspace. [`Error::Stale`] when the e-mail address or the slug was taken after the
+    /// read.
+    pub async fn account_register(self, user: &User, workspace: &Workspace) -> Result<(), Error> {
+        let writes = Writes::new()
+            .all(account::account_create_writes(user, 0))
+            .all(workspace_create_writes(user, workspace))
+            .witnessed();
+        self.store.commit(writes).await
+    }
+
+    /// The id of the workspace that has the slug.
+    pub async fn workspace_of_slug(self, slug: &str) -> Result<Option<WorkspaceId>, Error> {
+        let key = Key::slug(slug);
+        let record: Option<SlugRecord> = self.store.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(record.map(|record| record.workspace_id))
+    }
+
+    /// Sets the tier of a workspace. No route does this; an operator does. [`Error::Stale`] when the workspace does not
+    /// exist.
+    pub async fn workspace_set_tier(self, id: WorkspaceId, tier: Tier) -> Result<Workspace, Error> {
+        let write = Write::update(Key::workspace(id), "SET #tier = :tier").bind(":tier", tier);
+        self.store.update_one(write).await.map_err(Error::from)
+    }
+}
+
+/// An update expression that is built field by field.
 struct FieldUpdate {
     set: Vec<String>,
     remove: Vec<String>,

@@ -1,4 +1,4 @@
-//! Writes, and the transactions that they make up.
+//! Writes of single items, and the transactions that are built from them.
 
 mod commit;
 
@@ -13,15 +13,15 @@ use crate::error::Error;
 
 pub(super) use commit::UpdateError;
 
-/// One write of a transaction. Expressions name attributes as `#name`; [`Write::bind`] gives the values.
+/// One write of a transaction. Expressions name attributes as `#name` and values as `:name`; [`Write::bind`] sets the values.
 #[derive(Clone, Debug)]
-pub struct Write {
+pub(crate) struct Write {
     key: Key,
     kind: Kind,
     condition: Vec<String>,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
-    fault: Option<String>,
+    invalid: Option<String>,
     skips_read_back: bool,
 }
 
@@ -41,15 +41,15 @@ impl Write {
             condition: Vec::new(),
             names: HashMap::new(),
             values: HashMap::new(),
-            fault: None,
+            invalid: None,
             skips_read_back: false,
         }
     }
 
-    /// Puts `value` under `key`.
+    /// Puts `value` under `key`, replacing an item that exists.
     #[must_use]
-    pub fn put(entity: &str, key: Key, value: &impl Serialize) -> Self {
-        let (mut item, fault) = match serde_dynamo::to_item::<_, Item>(value) {
+    pub(crate) fn put(entity: &str, key: Key, value: &impl Serialize) -> Self {
+        let (mut item, invalid) = match serde_dynamo::to_item::<_, Item>(value) {
             Ok(item) => (item, None),
             Err(error) => (Item::new(), Some(format!("{entity}: {error}"))),
         };
@@ -57,26 +57,26 @@ impl Write {
         item.extend(key_item(&key));
         item.insert(ENTITY.to_owned(), AttributeValue::S(entity.to_owned()));
         Self {
-            fault,
+            invalid,
             ..Self::new(key, Kind::Put(item))
         }
     }
 
-    /// Puts `value` under `key`, which must be free.
+    /// Puts `value` under `key`, which must not exist.
     #[must_use]
-    pub fn create(entity: &str, key: Key, value: &impl Serialize) -> Self {
+    pub(crate) fn create(entity: &str, key: Key, value: &impl Serialize) -> Self {
         Self::put(entity, key, value).when("attribute_not_exists(#pk)")
     }
 
     /// Updates the item of `key`, which must exist.
     #[must_use]
-    pub fn update(key: Key, expression: &str) -> Self {
+    pub(crate) fn update(key: Key, expression: &str) -> Self {
         Self::upsert(key, expression).when("attribute_exists(#pk)")
     }
 
-    /// Updates the item of `key`, or makes it.
+    /// Updates the item of `key`, creating it if it does not exist.
     #[must_use]
-    pub fn upsert(key: Key, expression: &str) -> Self {
+    pub(crate) fn upsert(key: Key, expression: &str) -> Self {
         let mut write = Self::new(key, Kind::Update(expression.to_owned()));
         write.name_all(expression);
         write
@@ -84,25 +84,25 @@ impl Write {
 
     /// Deletes the item of `key`, which must exist.
     #[must_use]
-    pub fn delete(key: Key) -> Self {
+    pub(crate) fn delete(key: Key) -> Self {
         Self::new(key, Kind::Delete).when("attribute_exists(#pk)")
     }
 
-    /// Writes nothing; the transaction holds only when the item of `key` meets `condition`.
+    /// Writes nothing. The transaction fails unless the item of `key` meets `condition`.
     #[must_use]
-    pub fn check(key: Key, condition: &str) -> Self {
+    pub(crate) fn check(key: Key, condition: &str) -> Self {
         Self::new(key, Kind::Check).when(condition)
     }
 
-    /// Adds a condition.
+    /// Adds a condition. All conditions of a write must hold.
     #[must_use]
-    pub fn when(mut self, condition: &str) -> Self {
+    pub(crate) fn when(mut self, condition: &str) -> Self {
         self.name_all(condition);
         self.condition.push(format!("({condition})"));
         self
     }
 
-    /// Adds assignments to an update whose expression begins with `SET`.
+    /// Adds assignments to an update whose expression starts with `SET`.
     #[must_use]
     pub(super) fn also_set(mut self, assignments: &str) -> Self {
         self.name_all(assignments);
@@ -113,15 +113,15 @@ impl Write {
         self
     }
 
-    /// Lets nobody ask what became of the write when no try of it is answered: its trigger comes again, and the function
-    /// that makes it may not read its item.
+    /// Skips the read back when the outcome of the write is unknown. This is for a write whose trigger repeats it, in a
+    /// function that has no permission to read the item.
     #[must_use]
     pub(super) fn without_read_back(mut self) -> Self {
         self.skips_read_back = true;
         self
     }
 
-    /// Leaves `id` on the item that is put or updated, by which the write is known to have been applied.
+    /// Sets `last_write` of the item to `id`, which shows later that the write was applied.
     fn stamped(mut self, id: &str) -> Self {
         let stamp = AttributeValue::S(id.to_owned());
         match &mut self.kind {
@@ -142,55 +142,56 @@ impl Write {
         }
     }
 
-    /// As [`Write::stamped`], for an update that is made alone: a try whose answer was lost is not made again.
+    /// As [`Write::stamped`], for an update outside of a transaction. The condition keeps a second attempt from applying the
+    /// update again when the response to the first one was lost.
     fn stamped_once(self, id: &str) -> Self {
         self.stamped(id).when(&format!(
             "attribute_not_exists(#{LAST_WRITE}) OR #{LAST_WRITE} <> :write_id"
         ))
     }
 
-    /// Gives the value of a `:name`.
+    /// Sets the value of a `:name`.
     #[must_use]
-    pub fn bind(self, name: &str, value: impl Serialize) -> Self {
+    pub(crate) fn bind(self, name: &str, value: impl Serialize) -> Self {
         self.bind_value(name, serde_dynamo::to_attribute_value(value))
     }
 
-    /// As [`Write::bind`], with a value that was converted before.
+    /// As [`Write::bind`], with the result of a conversion.
     #[must_use]
     pub(super) fn bind_value(mut self, name: &str, value: Result<AttributeValue, serde_dynamo::Error>) -> Self {
         match value {
             Ok(value) => {
                 self.values.insert(name.to_owned(), value);
             }
-            Err(error) => self.fault = Some(format!("{name}: {error}")),
+            Err(error) => self.invalid = Some(format!("{name}: {error}")),
         }
         self
     }
 
-    /// As [`Write::bind`], with a value as the table holds it.
+    /// As [`Write::bind`], with a value in DynamoDB's form.
     #[must_use]
     pub(super) fn bind_raw(mut self, name: &str, value: AttributeValue) -> Self {
         self.values.insert(name.to_owned(), value);
         self
     }
 
-    /// Lets `#placeholder` stand for an attribute whose name is data, such as a map's key.
+    /// Sets the attribute of a `#placeholder` whose name is data, such as the key of a map.
     #[must_use]
-    pub fn name(mut self, placeholder: &str, attribute: impl Into<String>) -> Self {
+    pub(crate) fn name(mut self, placeholder: &str, attribute: impl Into<String>) -> Self {
         self.names.insert(placeholder.to_owned(), attribute.into());
         self
     }
 
-    /// Adds an attribute of the table's own (an index key) to an item that is put.
+    /// Adds an index key to an item that is put.
     #[must_use]
-    pub fn with(mut self, attribute: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, attribute: &str, value: impl Into<String>) -> Self {
         if let Kind::Put(item) = &mut self.kind {
             item.insert(attribute.to_owned(), AttributeValue::S(value.into()));
         }
         self
     }
 
-    /// Adds an attribute to an item that is put, as the table holds it.
+    /// Adds an attribute in DynamoDB's form to an item that is put.
     #[must_use]
     pub(super) fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
         if let Kind::Put(item) = &mut self.kind {
@@ -199,16 +200,16 @@ impl Write {
         self
     }
 
-    /// Lets the table remove the item some time after `at`.
+    /// Sets the TTL of an item that is put. DynamoDB deletes the item some time after `at`.
     #[must_use]
-    pub fn expiring(mut self, at: Time) -> Self {
+    pub(crate) fn expiring(mut self, at: Time) -> Self {
         if let Kind::Put(item) = &mut self.kind {
             item.insert(table::TTL.to_owned(), AttributeValue::N(at.as_seconds().to_string()));
         }
         self
     }
 
-    /// The item that it puts.
+    /// The item of a put.
     #[cfg(test)]
     pub(super) fn item(self) -> Option<Item> {
         match self.kind {
@@ -238,11 +239,12 @@ impl Write {
     }
 
     fn into_transact_item(self, table: &str) -> Result<TransactWriteItem, Error> {
-        if let Some(fault) = self.fault {
-            return Err(Error::Internal(format!("a value could not be written: {fault}")));
+        if let Some(reason) = self.invalid {
+            return Err(Error::Internal(format!("a value could not be written: {reason}")));
         }
         let (condition, names, values) = (self.condition(), self.names(), self.values());
-        let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::Internal(format!("transaction: {error}"));
+        let build_failed =
+            |error: aws_sdk_dynamodb::error::BuildError| Error::Internal(format!("transaction: {error}"));
         let item = TransactWriteItem::builder();
         let item = match self.kind {
             Kind::Put(value) => item.put(
@@ -253,7 +255,7 @@ impl Write {
                     .set_expression_attribute_names(names)
                     .set_expression_attribute_values(values)
                     .build()
-                    .map_err(invalid)?,
+                    .map_err(build_failed)?,
             ),
             Kind::Update(expression) => item.update(
                 Update::builder()
@@ -264,7 +266,7 @@ impl Write {
                     .set_expression_attribute_names(names)
                     .set_expression_attribute_values(values)
                     .build()
-                    .map_err(invalid)?,
+                    .map_err(build_failed)?,
             ),
             Kind::Delete => item.delete(
                 Delete::builder()
@@ -274,7 +276,7 @@ impl Write {
                     .set_expression_attribute_names(names)
                     .set_expression_attribute_values(values)
                     .build()
-                    .map_err(invalid)?,
+                    .map_err(build_failed)?,
             ),
             Kind::Check => item.condition_check(
                 ConditionCheck::builder()
@@ -284,14 +286,14 @@ impl Write {
                     .set_expression_attribute_names(names)
                     .set_expression_attribute_values(values)
                     .build()
-                    .map_err(invalid)?,
+                    .map_err(build_failed)?,
             ),
         };
         Ok(item.build())
     }
 }
 
-/// The `name`s that stand as `#name` in an expression.
+/// The names that occur as `#name` in an expression.
 fn placeholders(expression: &str) -> impl Iterator<Item = &str> {
     expression
         .split('#')
@@ -300,46 +302,47 @@ fn placeholders(expression: &str) -> impl Iterator<Item = &str> {
         .filter(|name| !name.is_empty())
 }
 
-/// Writes that happen together or not at all: at most 100, each on another item.
+/// The writes of one transaction: at most 100, each on a different item.
 #[derive(Debug, Default)]
-pub struct Writes {
+pub(crate) struct Writes {
     writes: Vec<Write>,
-    /// The place of the write by whose item all of them are known to have happened.
+    /// The index of the write whose item shows that the transaction was applied.
     witness: Option<usize>,
 }
 
 impl Writes {
-    /// No writes yet.
+    /// A transaction without writes.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a write.
     #[must_use]
-    pub fn and(mut self, write: Write) -> Self {
+    pub(crate) fn and(mut self, write: Write) -> Self {
         self.writes.push(write);
         self
     }
 
     /// Adds a write, if there is one.
     #[must_use]
-    pub fn maybe(mut self, write: Option<Write>) -> Self {
+    pub(crate) fn maybe(mut self, write: Option<Write>) -> Self {
         self.writes.extend(write);
         self
     }
 
     /// Adds several writes.
     #[must_use]
-    pub fn all(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
+    pub(crate) fn all(mut self, writes: impl IntoIterator<Item = Write>) -> Self {
         self.writes.extend(writes);
         self
     }
 
-    /// Lets the item of the write that was added last, a put or an update, bear the transaction's id: whoever reads it there
-    /// knows that all of it happened. It is an item that the function may read, and that others seldom write.
+    /// Makes the last write, a put or an update, the witness of the transaction: its item gets the transaction's id, which
+    /// shows that the whole transaction was applied. The function must have the permission to read the item, and
+    /// concurrent writes to it should be rare.
     #[must_use]
-    pub fn witnessed(mut self) -> Self {
+    pub(crate) fn witnessed(mut self) -> Self {
         self.witness = self.writes.len().checked_sub(1);
         self
     }
@@ -350,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_found_in_paths_and_functions() {
+    fn placeholders_are_found_in_paths_and_functions_of_expressions() {
         let found: Vec<_> = placeholders("SET #a.#b_2 = if_not_exists(#c, :v) REMOVE #d").collect();
         assert_eq!(found, ["a", "b_2", "c", "d"]);
     }

@@ -2,18 +2,18 @@
 
 use super::super::keys::due_in_index;
 use super::super::write::UpdateError;
-use super::super::{Key, Store, Write, parse};
+use super::super::{Key, Unproven, Write, parse};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::{InvitationId, WorkspaceId};
 use crate::models::delivery::{Delivery, DeliveryStatus};
 use crate::models::invitation::Pending;
 
-impl Store {
+impl Unproven<'_> {
     /// Takes a due mail for this caller alone until `held_until`: the pending part, or none when it ended, its mail is due
     /// no more, or another call took it since `place` was read.
     pub async fn invitation_mail_claim(
-        &self,
+        self,
         workspace: WorkspaceId,
         id: InvitationId,
         index_key: &str,
@@ -24,7 +24,7 @@ impl Store {
             .bind(":held", due_in_index(held_until, id))
             .bind(":read", index_key)
             .bind(":queued", DeliveryStatus::Queued);
-        match self.update_one(write).await {
+        match self.store.update_one(write).await {
             Ok(pending) => Ok(Some(pending)),
             Err(UpdateError::Condition(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -35,7 +35,7 @@ impl Store {
     /// the fate that stands then: it may have been recorded before, from what the mail service told, or by another
     /// caller, should the hold have ended; none when the invitation ended.
     pub async fn invitation_delivery_record(
-        &self,
+        self,
         workspace: WorkspaceId,
         id: InvitationId,
         held_until: Time,
@@ -61,7 +61,7 @@ impl Store {
                 .when("#gsi1sk = :held")
                 .bind(":held", due_in_index(held_until, id))
         };
-        match self.update_one::<Pending>(write).await {
+        match self.store.update_one::<Pending>(write).await {
             Ok(pending) => Ok(Some(pending.delivery)),
             Err(UpdateError::Condition(None)) => Ok(None),
             Err(UpdateError::Condition(Some(item))) => Ok(Some(parse::<Pending>(item)?.delivery)),
@@ -71,19 +71,19 @@ impl Store {
 
     /// The fate of a pending invitation's mail; none when it ended.
     pub async fn invitation_delivery(
-        &self,
+        self,
         workspace: WorkspaceId,
         id: InvitationId,
     ) -> Result<Option<Delivery>, Error> {
         let key = Key::pending(workspace, id);
-        let pending: Option<Pending> = self.get(vec![key.clone()]).await?.take(&key)?;
+        let pending: Option<Pending> = self.store.get(vec![key.clone()]).await?.take(&key)?;
         Ok(pending.map(|pending| pending.delivery))
     }
 
     /// Moves the fate of a pending invitation's mail from `read` to one in which it is due no more. [`Error::Stale`] when
     /// it moved or the invitation ended meanwhile.
     pub async fn invitation_delivery_move(
-        &self,
+        self,
         workspace: WorkspaceId,
         id: InvitationId,
         read: &Delivery,
@@ -96,6 +96,10 @@ impl Store {
         .when("#delivery = :read")
         .bind(":delivery", to)
         .bind(":read", read);
-        self.update_one::<Pending>(write).await.map(|_| ()).map_err(Error::from)
+        self.store
+            .update_one::<Pending>(write)
+            .await
+            .map(|_| ())
+            .map_err(Error::from)
     }
 }

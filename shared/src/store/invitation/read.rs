@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::super::account::EmailRecord;
 use super::super::keys::{GUARD, PENDING, email_partition, workspace_partition};
-use super::super::{Key, Store, WithinDeadline, parse, table};
-use super::{Guard, SIBLINGS_MAX};
-use crate::auth::access::Tenant;
+use super::super::{Key, Store, Unproven, WithinDeadline, parse, table};
+use super::{Guard, LinkedInvitation, SIBLINGS_MAX};
+use crate::auth::access::{Access, Tenant};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::ids::InvitationId;
@@ -15,8 +15,10 @@ use crate::models::invitation::{Invitation, InvitationState, Pending, Status};
 use crate::models::user::User;
 use crate::models::workspace::Workspace;
 
-/// What somebody with an invitation's link needs to know of it.
+/// An invitation and the items that decide what can be done with it. Only a read for the holder of its link, or for its due
+/// mail, makes one.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct InvitationContext {
     /// The invitation.
     pub invited: InvitationState,
@@ -68,51 +70,24 @@ impl InvitationContext {
 }
 
 impl Store {
-    /// Finds an invitation by its id alone.
-    pub async fn invitation(&self, id: InvitationId) -> Result<Option<Invitation>, Error> {
-        let key = Key::invitation(id);
-        self.get(vec![key.clone()]).await?.take(&key)
+    /// Reads the context of an invitation for the holder of its link: one round trip, two concurrent calls.
+    /// [`Error::Stale`] when the invitation ended between them.
+    pub async fn invitation_context(&self, invitation: LinkedInvitation) -> Result<InvitationContext, Error> {
+        self.unproven().invitation_mail_context(invitation.0).await
     }
 
-    /// Reads what somebody with the invitation's link needs to know: one round trip, two calls side by side.
-    /// [`Error::Stale`] when it ended meanwhile.
-    pub async fn invitation_context(&self, invitation: Invitation) -> Result<InvitationContext, Error> {
-        let pending = Key::pending(invitation.workspace_id, invitation.id);
-        let workspace = Key::workspace(invitation.workspace_id);
-        let inviter = Key::user(invitation.invited_by);
-        let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
-        let keys = [&pending, &workspace, &inviter]
-            .into_iter()
-            .chain(&accepted_by)
-            .cloned()
-            .collect();
-        let (items, (email, guards)) = futures::try_join!(self.get(keys), self.email_guards(&invitation.email))?;
-        let siblings = guards
-            .into_iter()
-            .filter(|guard| guard.workspace_id != invitation.workspace_id)
-            .take(SIBLINGS_MAX)
-            .collect();
-        let mut items = items;
-        let context = InvitationContext {
-            workspace: items.take(&workspace)?,
-            inviter: items.peek(&inviter)?,
-            accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
-            email,
-            siblings,
-            invited: InvitationState {
-                pending: items.take(&pending)?,
-                invitation,
-            },
-        };
-        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
-        // a read after them tells.
-        let id = context.invited.invitation.id;
-        let is_dead =
-            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
-        if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
-            return Err(Error::Stale);
-        }
-        Ok(context)
+    /// Whether an invitation of the caller's workspace has ended.
+    pub async fn invitation_is_ended(&self, access: &Access, id: InvitationId) -> Result<bool, Error> {
+        let invitation = self.unproven().invitation(id).await?;
+        let own = invitation.filter(|invitation| invitation.workspace_id == access.workspace().id);
+        Ok(own.is_none_or(|invitation| invitation.end.is_some()))
+    }
+
+    /// Whether the invitee of the caller's invitation has accepted another invitation since.
+    pub async fn invitation_is_superseded(&self, _access: &Access, invitation: &Invitation) -> Result<bool, Error> {
+        let key = Key::email(&invitation.email);
+        let record: Option<EmailRecord> = self.get(vec![key.clone()]).await?.take(&key)?;
+        Ok(record.is_some_and(|record| record.invite_epoch > invitation.invite_epoch))
     }
 
     /// The e-mail's record and its guards, a bounded number of them.
@@ -183,5 +158,54 @@ impl Store {
                 return Ok(rows);
             }
         }
+    }
+}
+
+impl Unproven<'_> {
+    /// Finds an invitation by its id alone.
+    pub async fn invitation(self, id: InvitationId) -> Result<Option<Invitation>, Error> {
+        let key = Key::invitation(id);
+        self.store.get(vec![key.clone()]).await?.take(&key)
+    }
+
+    /// As [`Store::invitation_context`], for the mail of the invitation.
+    pub(crate) async fn invitation_mail_context(self, invitation: Invitation) -> Result<InvitationContext, Error> {
+        let pending = Key::pending(invitation.workspace_id, invitation.id);
+        let workspace = Key::workspace(invitation.workspace_id);
+        let inviter = Key::user(invitation.invited_by);
+        let accepted_by = invitation.end.as_ref().and_then(|end| end.accepted_by).map(Key::user);
+        let keys = [&pending, &workspace, &inviter]
+            .into_iter()
+            .chain(&accepted_by)
+            .cloned()
+            .collect();
+        let (items, (email, guards)) =
+            futures::try_join!(self.store.get(keys), self.store.email_guards(&invitation.email))?;
+        let siblings = guards
+            .into_iter()
+            .filter(|guard| guard.workspace_id != invitation.workspace_id)
+            .take(SIBLINGS_MAX)
+            .collect();
+        let mut items = items;
+        let context = InvitationContext {
+            workspace: items.take(&workspace)?,
+            inviter: items.peek(&inviter)?,
+            accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
+            email,
+            siblings,
+            invited: InvitationState {
+                pending: items.take(&pending)?,
+                invitation,
+            },
+        };
+        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
+        // a read after them tells.
+        let id = context.invited.invitation.id;
+        let is_dead =
+            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
+        if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
+            return Err(Error::Stale);
+        }
+        Ok(context)
     }
 }

@@ -1,4 +1,4 @@
-//! How writes reach the table, and how it is found out what became of them.
+//! The sending of writes, and the detection whether a write with an unknown outcome was applied.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -17,25 +17,25 @@ use crate::error::Error;
 impl Store {
     /// Commits a transaction. [`Error::Stale`] when a condition did not hold.
     ///
-    /// Every try carries one client request token, so that trying again tells what became of a try whose answer was
-    /// lost: was it applied, the table answers success and applies nothing twice, even when a condition would not hold
-    /// any more ("multiple identical calls have the same effect as one single call", for 10 minutes; API reference of
-    /// `TransactWriteItems`, `ClientRequestToken`). So a failed condition always means that none of the tries was applied.
-    /// When no try is answered, its witness is read: the token stands there once it was applied.
-    pub async fn commit(&self, writes: Writes) -> Result<(), Error> {
+    /// All attempts carry the same client request token. If an attempt whose response was lost was applied, the next attempt
+    /// succeeds and applies nothing again, even when a condition does not hold any more ("multiple identical calls have
+    /// the same effect as one single call", for 10 minutes; API reference of `TransactWriteItems`, `ClientRequestToken`).
+    /// Therefore a failed condition means that no attempt was applied. When no attempt gets a response, the witness is
+    /// read back: it has the token if the transaction was applied.
+    pub(in crate::store) async fn commit(&self, writes: Writes) -> Result<(), Error> {
         match self.commit_or_failed(writes).await?.as_slice() {
             [] => Ok(()),
             _ => Err(Error::Stale),
         }
     }
 
-    /// As [`Store::commit`], but answers the places of the writes whose conditions did not hold; none when it is
-    /// committed.
+    /// As [`Store::commit`], but returns the indexes of the writes whose conditions did not hold; none when the transaction
+    /// was committed.
     pub(in crate::store) async fn commit_or_failed(&self, writes: Writes) -> Result<Vec<usize>, Error> {
         let Writes { mut writes, witness } = writes;
         let id = write_id();
-        let witness = witness.and_then(|place| {
-            let write = writes.get_mut(place)?;
+        let witness = witness.and_then(|index| {
+            let write = writes.get_mut(index)?;
             *write = write.clone().stamped(&id);
             Some(write.key.clone())
         });
@@ -43,7 +43,7 @@ impl Store {
             .into_iter()
             .map(|write| write.into_transact_item(&self.table))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut tries = WriteAttempts::of("TransactWriteItems");
+        let mut attempts = WriteAttempts::of("TransactWriteItems");
         loop {
             let sending = self
                 .writer
@@ -51,19 +51,19 @@ impl Store {
                 .set_transact_items(Some(items.clone()))
                 .client_request_token(&id)
                 .send();
-            let end = match tries.attempt(sending).await {
+            let end = match attempts.attempt(sending).await {
                 Ok(Ok(_)) => return Ok(Vec::new()),
                 Ok(Err(error)) => {
                     let failed = failed_conditions(&error)?;
                     if !failed.is_empty() {
                         return Ok(failed);
                     }
-                    tries.again(&error).await.err()
+                    attempts.back_off(&error).await.err()
                 }
                 Err(error) => Some(error),
             };
-            let reading = self.written(witness.as_ref(), &id);
-            if tries.look(end.is_some(), reading).await.is_some() {
+            let reading = self.find_written(witness.as_ref(), &id);
+            if attempts.read_back(end.is_some(), reading).await.is_some() {
                 return Ok(Vec::new());
             }
             if let Some(error) = end {
@@ -72,19 +72,20 @@ impl Store {
         }
     }
 
-    /// Updates one item and answers it as it is then; where a condition did not hold, the item as it stood.
+    /// Updates one item and returns the updated item. [`UpdateError::Condition`] has the unchanged item when a condition did
+    /// not hold.
     ///
-    /// The update leaves an id of its own on the item. A try that finds it there was applied before, its answer being
-    /// lost, and is not applied again; when no try is answered, it is read. Only another update meanwhile hides it; so
-    /// updates say in their condition what they were decided on.
-    pub async fn update_one<T: DeserializeOwned>(&self, write: Write) -> Result<T, UpdateError> {
+    /// The update sets its own id on the item. An attempt that finds the id was applied before, and its response was lost; it is
+    /// not applied again. When no attempt gets a response, the item is read back. A concurrent update overwrites the id,
+    /// so that every update needs a condition on what it was decided on.
+    pub(in crate::store) async fn update_one<T: DeserializeOwned>(&self, write: Write) -> Result<T, UpdateError> {
         let id = write_id();
         let write = write.stamped_once(&id);
         let Kind::Update(expression) = &write.kind else {
             return Err(Error::Internal("update_one takes an update".to_owned()).into());
         };
-        if let Some(fault) = &write.fault {
-            return Err(Error::Internal(format!("a value could not be written: {fault}")).into());
+        if let Some(reason) = &write.invalid {
+            return Err(Error::Internal(format!("a value could not be written: {reason}")).into());
         }
         let update = self
             .writer
@@ -98,22 +99,22 @@ impl Store {
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let witness = (!write.skips_read_back).then_some(&write.key);
-        let mut tries = WriteAttempts::of("UpdateItem");
+        let mut attempts = WriteAttempts::of("UpdateItem");
         loop {
-            let end = match tries.attempt(update.clone().send()).await {
-                Ok(Ok(answer)) => return Ok(parse(answer.attributes.unwrap_or_default())?),
+            let end = match attempts.attempt(update.clone().send()).await {
+                Ok(Ok(response)) => return Ok(parse(response.attributes.unwrap_or_default())?),
                 Ok(Err(error)) => {
                     if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
                         return match &failed.item {
-                            Some(item) if bears(item, &id) => Ok(parse(item.clone())?),
+                            Some(item) if has_id(item, &id) => Ok(parse(item.clone())?),
                             item => Err(UpdateError::Condition(item.clone())),
                         };
                     }
-                    tries.again(&error).await.err()
+                    attempts.back_off(&error).await.err()
                 }
                 Err(error) => Some(error),
             };
-            if let Some(item) = tries.look(end.is_some(), self.written(witness, &id)).await {
+            if let Some(item) = attempts.read_back(end.is_some(), self.find_written(witness, &id)).await {
                 return Ok(parse(item)?);
             }
             if let Some(error) = end {
@@ -122,26 +123,26 @@ impl Store {
         }
     }
 
-    /// The item of `witness`, if the write `id` was the last to leave its id there.
-    async fn written(&self, witness: Option<&Key>, id: &str) -> Result<Option<Item>, Error> {
+    /// Reads back the item of `witness`; none unless the last write to it was the write `id`.
+    async fn find_written(&self, witness: Option<&Key>, id: &str) -> Result<Option<Item>, Error> {
         let Some(key) = witness else { return Ok(None) };
         let item = self.get(vec![key.clone()]).await?.0.remove(key);
-        Ok(item.filter(|item| bears(item, id)))
+        Ok(item.filter(|item| has_id(item, id)))
     }
 }
 
-/// A name for one write, whichever of its tries comes through.
+/// A random id that all attempts of one write share.
 fn write_id() -> String {
     URL_SAFE_NO_PAD.encode(crate::ids::random_bytes::<12>())
 }
 
-fn bears(item: &Item, id: &str) -> bool {
+fn has_id(item: &Item, id: &str) -> bool {
     item.get(LAST_WRITE)
-        .and_then(|stamp| stamp.as_s().ok())
-        .is_some_and(|stamp| stamp == id)
+        .and_then(|value| value.as_s().ok())
+        .is_some_and(|last_write| last_write == id)
 }
 
-/// The places of the writes whose conditions did not hold; none when something else kept the transaction from happening.
+/// The indexes of the writes whose conditions did not hold; none when the transaction failed for another reason.
 fn failed_conditions(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Result<Vec<usize>, Error> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
         return Ok(Vec::new());
@@ -152,7 +153,7 @@ fn failed_conditions(error: &SdkError<TransactWriteItemsError, HttpResponse>) ->
         .map(|reason| reason.code().unwrap_or_default())
         .collect();
     let failed: Vec<usize> = (0..codes.len())
-        .filter(|place| codes[*place] == "ConditionalCheckFailed")
+        .filter(|index| codes[*index] == "ConditionalCheckFailed")
         .collect();
     let is_invalid = codes.contains(&"ValidationError") || codes.contains(&"ItemCollectionSizeLimitExceeded");
     if failed.is_empty() && is_invalid {
@@ -161,12 +162,12 @@ fn failed_conditions(error: &SdkError<TransactWriteItemsError, HttpResponse>) ->
     Ok(failed)
 }
 
-/// Why one update did not happen.
+/// The reason why an update was not applied.
 #[derive(Debug)]
-pub enum UpdateError {
-    /// The condition did not hold; the item as it stood, if there was one.
+pub(in crate::store) enum UpdateError {
+    /// The condition did not hold. The item is the unchanged one, if it exists.
     Condition(Option<Item>),
-    /// Something else.
+    /// The call failed for another reason.
     Other(Error),
 }
 
