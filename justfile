@@ -68,6 +68,10 @@ soak SEEDS="1000" FROM="0":
 openapi:
     cargo run -q -- openapi > docs/openapi.json
 
+# Prints the table of error codes for docs/api.md.
+errors:
+    @cargo run -q -- errors
+
 # Licences, sources and bans of the dependencies.
 deny:
     cargo deny --all-features check licenses bans sources

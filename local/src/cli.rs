@@ -60,6 +60,8 @@ impl From<Serve> for StackConfig {
 pub enum Command {
     /// Print the OpenAPI document and end
     Openapi,
+    /// Prints the table of error codes for docs/api.md
+    Errors,
     /// Change the tier of a workspace of the stack that runs
     Tier {
         /// The tier: developer, pro or enterprise

@@ -7,7 +7,6 @@ use futures::future::BoxFuture;
 use shared::{
     App,
     event::{self, Deadline, EventError},
-    http::openapi::Errors,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,8 +20,6 @@ pub struct Function {
     pub routes: fn() -> OpenApiRouter<App>,
     /// The router it is deployed with.
     pub router: fn(App) -> Router,
-    /// The error codes particular to its operations.
-    pub errors: &'static Errors,
 }
 
 macro_rules! functions {
@@ -31,7 +28,6 @@ macro_rules! functions {
             name: stringify!($name),
             routes: $name::routes,
             router: $name::router,
-            errors: $name::ERRORS,
         }),*]
     };
 }

@@ -21,6 +21,10 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
         Some(Command::Openapi) => describe(),
+        Some(Command::Errors) => {
+            println!("{}", shared::error::markdown());
+            Ok(())
+        }
         Some(Command::Tier { tier, workspace, port }) => set_tier(port, &workspace, tier).await,
         Some(Command::UsageDemo { records, port }) => demonstrate(port, records).await,
         None => serve(cli).await,

@@ -10,14 +10,7 @@ use axum::{
     routing::get,
 };
 use serde_json::Value;
-use shared::{
-    App, Error,
-    app::RequiredSecrets,
-    clock::Clock,
-    config::Config,
-    http::{gateway::Gateway, openapi::Errors},
-    store::table,
-};
+use shared::{App, Error, app::RequiredSecrets, clock::Clock, config::Config, http::gateway::Gateway, store::table};
 use tokio::task::JoinSet;
 use url::Url;
 use utoipa::openapi::OpenApi;
@@ -25,7 +18,7 @@ use utoipa::openapi::OpenApi;
 use crate::{
     control, demo,
     engine::{Engine, EngineError, Storage},
-    functions::{self, FUNCTIONS},
+    functions,
     loopback::{self, Serving},
     mailbox::{Mailbox, MailboxServer},
     origin_check, page, reference,
@@ -162,8 +155,7 @@ pub fn api(app: App) -> Router {
 /// The API's description, OpenAPI 3.1.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let errors: Vec<&Errors> = FUNCTIONS.iter().map(|function| function.errors).collect();
-    shared::http::openapi::complete(functions::routes().into_openapi(), &errors)
+    shared::http::openapi::complete(functions::routes().into_openapi())
 }
 
 /// Everything the stack answers on `port`: the API behind its gateway, and beside it `/_local`, `/docs` and
@@ -382,14 +374,6 @@ mod tests {
             document["openapi"]
         );
         assert_eq!(stack.call("GET", "/docs", &Value::Null).await.0, StatusCode::OK);
-    }
-
-    #[test]
-    fn every_code_of_a_function_belongs_to_one_of_its_operations() {
-        let document = serde_json::to_value(openapi()).unwrap();
-        for (method, path, _) in FUNCTIONS.iter().flat_map(|function| function.errors) {
-            assert!(document["paths"][path][method].is_object(), "{method} {path}");
-        }
     }
 
     #[tokio::test]

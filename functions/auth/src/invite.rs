@@ -10,8 +10,13 @@ use axum::response::IntoResponse;
 use shared::auth::access::Caller;
 use shared::auth::password::check_strength;
 use shared::clock::Time;
+use shared::error::refusal::{
+    InvalidCredentials, InvitationExpired, InvitationNotFound, InvitationRevoked, InvitationUsed, InviteEmailMismatch,
+    InviteeUnavailable, PasswordRequired, RateLimited, TokenInvalid, TokenRevoked, WeakPassword,
+};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
+use shared::http::openapi::Refusals;
 use shared::http::wire::WorkspaceOut;
 use shared::ids::{SessionId, UserId};
 use shared::models::invitation::{ACCEPT_REPEAT, Invitation, Status};
@@ -35,7 +40,10 @@ use crate::wire::{AcceptIn, AcceptedOut, LinkIn, MessageOut, PreviewOut};
     path = "/api/v1/auth/invitation",
     tag = "auth",
     request_body = LinkIn,
-    responses((status = 200, description = "The invitation", body = PreviewOut))
+    responses(
+        (status = 200, description = "The invitation", body = PreviewOut),
+        Refusals<(InvitationNotFound, RateLimited)>
+    )
 )]
 pub(crate) async fn preview_invitation(
     State(app): State<App>,
@@ -59,7 +67,10 @@ pub(crate) async fn preview_invitation(
     path = "/api/v1/auth/decline-invite",
     tag = "auth",
     request_body = LinkIn,
-    responses((status = 200, description = "It is declined", body = MessageOut))
+    responses(
+        (status = 200, description = "It is declined", body = MessageOut),
+        Refusals<(InvitationNotFound, InvitationRevoked, InvitationUsed, RateLimited)>
+    )
 )]
 pub(crate) async fn decline_invitation(
     State(app): State<App>,
@@ -89,7 +100,10 @@ pub(crate) async fn decline_invitation(
     tag = "auth",
     security((), ("bearer" = [])),
     request_body = AcceptIn,
-    responses((status = 200, description = "A session in the workspace", body = AcceptedOut))
+    responses(
+        (status = 200, description = "A session in the workspace", body = AcceptedOut),
+        Refusals<(InvalidCredentials, InvitationExpired, InvitationNotFound, InvitationRevoked, InvitationUsed, InviteEmailMismatch, InviteeUnavailable, PasswordRequired, RateLimited, TokenInvalid, TokenRevoked, WeakPassword)>
+    )
 )]
 pub(crate) async fn accept_invitation(
     State(app): State<App>,

@@ -13,8 +13,10 @@ use axum::{Json, Router};
 use shared::auth::access::Caller;
 use shared::auth::password::check_strength;
 use shared::clock::Time;
+use shared::error::refusal::{EmailTaken, InvalidCredentials, RateLimited, TokenInvalid, TokenRevoked, WeakPassword};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
+use shared::http::openapi::Refusals;
 use shared::http::wire::UserOut;
 use shared::ids::UserId;
 use shared::models::email::EmailAddress;
@@ -25,69 +27,13 @@ use shared::models::workspace::{Workspace, slug_of};
 use shared::store::limit::{Charge, Limit};
 use shared::store::workspace::{owner_membership, workspace_draft};
 use shared::store::{Unproven, retry_on_conflict};
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use tokio::sync::OnceCell;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use account::{Account, LoginCharges};
 use wire::{LoginIn, MessageOut, RefreshIn, RegisterIn, TokensOut};
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[
-    (
-        "post",
-        "/api/v1/auth/register",
-        &[Code::EmailTaken, Code::WeakPassword, Code::RateLimited],
-    ),
-    (
-        "post",
-        "/api/v1/auth/login",
-        &[Code::InvalidCredentials, Code::RateLimited],
-    ),
-    (
-        "post",
-        "/api/v1/auth/refresh",
-        &[Code::TokenInvalid, Code::TokenRevoked],
-    ),
-    ("post", "/api/v1/auth/logout", &[]),
-    ("get", "/api/v1/auth/me", &[]),
-    (
-        "post",
-        "/api/v1/auth/invitation",
-        &[Code::InvitationNotFound, Code::RateLimited],
-    ),
-    (
-        "post",
-        "/api/v1/auth/accept-invite",
-        &[
-            Code::InvalidCredentials,
-            Code::InvitationExpired,
-            Code::InvitationNotFound,
-            Code::InvitationRevoked,
-            Code::InvitationUsed,
-            Code::InviteEmailMismatch,
-            Code::InviteeUnavailable,
-            Code::PasswordRequired,
-            Code::RateLimited,
-            Code::TokenInvalid,
-            Code::TokenRevoked,
-            Code::WeakPassword,
-        ],
-    ),
-    (
-        "post",
-        "/api/v1/auth/decline-invite",
-        &[
-            Code::InvitationNotFound,
-            Code::InvitationRevoked,
-            Code::InvitationUsed,
-            Code::RateLimited,
-        ],
-    ),
-    ("get", "/.well-known/jwks.json", &[]),
-    ("get", "/invite", &[]),
-];
 
 /// The function's routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -115,7 +61,10 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/auth/register",
     tag = "auth",
     request_body = RegisterIn,
-    responses((status = 201, description = "The new account", body = UserOut))
+    responses(
+        (status = 201, description = "The new account", body = UserOut),
+        Refusals<(EmailTaken, RateLimited, WeakPassword)>
+    )
 )]
 async fn register(
     State(app): State<App>,
@@ -169,7 +118,10 @@ fn new_user(body: &RegisterIn, hash: &PasswordHash, workspace: &Workspace, now: 
     path = "/api/v1/auth/login",
     tag = "auth",
     request_body = LoginIn,
-    responses((status = 200, description = "The session's tokens", body = TokensOut))
+    responses(
+        (status = 200, description = "The session's tokens", body = TokensOut),
+        Refusals<(InvalidCredentials, RateLimited)>
+    )
 )]
 async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Result<Json<TokensOut>, Error> {
     let body: LoginIn = payload.parse()?;
@@ -211,7 +163,10 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
     path = "/api/v1/auth/refresh",
     tag = "auth",
     request_body = RefreshIn,
-    responses((status = 200, description = "The session's next tokens", body = TokensOut))
+    responses(
+        (status = 200, description = "The session's next tokens", body = TokensOut),
+        Refusals<(TokenInvalid, TokenRevoked)>
+    )
 )]
 async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<TokensOut>, Error> {
     let body: RefreshIn = payload.parse()?;

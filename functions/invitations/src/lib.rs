@@ -11,9 +11,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
+use shared::error::refusal::{
+    AlreadyDone, AlreadyMember, Forbidden, IdempotencyKeyReused, InvalidEmail, InvalidExpiry, InvalidRole,
+    InvitationNotFound, InvitationRevoked, InvitationUsed, InviteeUnavailable, RateLimited, SelfInvite, TooManyPending,
+    Validation, WorkspaceNotFound,
+};
 use shared::http::body::Payload;
 use shared::http::gateway::Gateway;
 use shared::http::idempotency::IdempotencyKeyHeader;
+use shared::http::openapi::Refusals;
 use shared::http::page::PageIn;
 use shared::http::path::Id;
 use shared::http::query::Params;
@@ -24,7 +30,7 @@ use shared::operation::{IdempotencyHeader, Operation, perform};
 use shared::store::cursor::{self, List, Position};
 use shared::store::invitation::{invitation_keys, invitation_take};
 use shared::store::{Items, Key, retry_on_conflict};
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -32,71 +38,6 @@ use create::CreateInvitation;
 use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationCreateIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PAGES,
 };
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[
-    (
-        "post",
-        "/api/v1/workspaces/invitations",
-        &[
-            Code::AlreadyDone,
-            Code::AlreadyMember,
-            Code::Forbidden,
-            Code::IdempotencyKeyReused,
-            Code::InvalidEmail,
-            Code::InvalidRole,
-            Code::InviteeUnavailable,
-            Code::RateLimited,
-            Code::SelfInvite,
-            Code::TooManyPending,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-    (
-        "get",
-        "/api/v1/workspaces/invitations",
-        &[Code::Forbidden, Code::WorkspaceNotFound, Code::ValidationError],
-    ),
-    (
-        "delete",
-        "/api/v1/workspaces/invitations/{id}",
-        &[
-            Code::Forbidden,
-            Code::InvitationNotFound,
-            Code::InvitationRevoked,
-            Code::InvitationUsed,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-    (
-        "patch",
-        "/api/v1/workspaces/invitations/{id}",
-        &[
-            Code::Forbidden,
-            Code::InvalidExpiry,
-            Code::InvitationNotFound,
-            Code::InvitationRevoked,
-            Code::InvitationUsed,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-    (
-        "post",
-        "/api/v1/workspaces/invitations/{id}/resend",
-        &[
-            Code::AlreadyDone,
-            Code::Forbidden,
-            Code::IdempotencyKeyReused,
-            Code::InvitationExpired,
-            Code::InvitationNotFound,
-            Code::InvitationRevoked,
-            Code::InvitationUsed,
-            Code::RateLimited,
-            Code::ValidationError,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-];
 
 /// The function's routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -119,7 +60,10 @@ pub fn router(app: App) -> Router {
     security(("bearer" = [])),
     params(IdempotencyKeyHeader),
     request_body = InvitationCreateIn,
-    responses((status = 201, description = "The invitation", body = InvitationIssuedOut))
+    responses(
+        (status = 201, description = "The invitation", body = InvitationIssuedOut),
+        Refusals<(AlreadyDone, AlreadyMember, Forbidden, IdempotencyKeyReused, InvalidEmail, InvalidRole, InviteeUnavailable, RateLimited, SelfInvite, TooManyPending, WorkspaceNotFound)>
+    )
 )]
 async fn create_invitation(
     State(app): State<App>,
@@ -153,7 +97,10 @@ async fn create_invitation(
         ("before" = Option<String>, Query, description = "Another name for `cursor`"),
         ("offset" = Option<usize>, Query, minimum = 0, maximum = 1_000_000, description = "Invitations to skip"),
     ),
-    responses((status = 200, description = "The invitations", body = InvitationsOut))
+    responses(
+        (status = 200, description = "The invitations", body = InvitationsOut),
+        Refusals<(Forbidden, Validation, WorkspaceNotFound)>
+    )
 )]
 async fn list_invitations(
     State(app): State<App>,
@@ -203,7 +150,10 @@ async fn list_invitations(
     tag = "invitations",
     security(("bearer" = [])),
     params(("id" = String, Path, format = "uuid", description = "The invitation")),
-    responses((status = 200, description = "It is cancelled", body = InvitationCancelledOut))
+    responses(
+        (status = 200, description = "It is cancelled", body = InvitationCancelledOut),
+        Refusals<(Forbidden, InvitationNotFound, InvitationRevoked, InvitationUsed, WorkspaceNotFound)>
+    )
 )]
 async fn cancel_invitation(
     State(app): State<App>,
@@ -235,7 +185,10 @@ async fn cancel_invitation(
     security(("bearer" = [])),
     params(("id" = String, Path, format = "uuid", description = "The invitation")),
     request_body = ExpiryIn,
-    responses((status = 200, description = "The invitation as it is now", body = InvitationOut))
+    responses(
+        (status = 200, description = "The invitation as it is now", body = InvitationOut),
+        Refusals<(Forbidden, InvalidExpiry, InvitationNotFound, InvitationRevoked, InvitationUsed, WorkspaceNotFound)>
+    )
 )]
 async fn extend_invitation(
     State(app): State<App>,

@@ -6,8 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use shared::auth::access::{Access, Caller, Tenant};
 use shared::clock::Time;
+use shared::error::refusal::{
+    AlreadyDone, Forbidden, IdempotencyKeyReused, InvitationExpired, InvitationNotFound, InvitationRevoked,
+    InvitationUsed, RateLimited, Validation, WorkspaceNotFound,
+};
 use shared::http::gateway::Gateway;
 use shared::http::idempotency::IdempotencyKeyHeader;
+use shared::http::openapi::Refusals;
 use shared::http::path::Id;
 use shared::ids::InvitationId;
 use shared::models::invitation::{InvitationState, Pending};
@@ -30,7 +35,10 @@ use crate::{authorize, target};
     tag = "invitations",
     security(("bearer" = [])),
     params(("id" = String, Path, format = "uuid", description = "The invitation"), IdempotencyKeyHeader),
-    responses((status = 200, description = "The new invitation", body = InvitationIssuedOut))
+    responses(
+        (status = 200, description = "The new invitation", body = InvitationIssuedOut),
+        Refusals<(AlreadyDone, Forbidden, IdempotencyKeyReused, InvitationExpired, InvitationNotFound, InvitationRevoked, InvitationUsed, RateLimited, Validation, WorkspaceNotFound)>
+    )
 )]
 pub(crate) async fn resend_invitation(
     State(app): State<App>,

@@ -5,7 +5,11 @@ mod wire;
 use axum::extract::State;
 use axum::{Json, Router};
 use shared::auth::access::{Access, Caller};
+use shared::error::refusal::{
+    Forbidden, InvalidRole, LastOwnerDemotion, LastOwnerRemoval, MemberNotFound, Validation, WorkspaceNotFound,
+};
 use shared::http::body::Payload;
+use shared::http::openapi::Refusals;
 use shared::http::page::PageIn;
 use shared::http::path::Id;
 use shared::http::query::Params;
@@ -14,42 +18,11 @@ use shared::models::role::{Action, MembershipRefusal, Role, RoleChange, change_r
 use shared::store::cursor::{self, List};
 use shared::store::member::{Target, position};
 use shared::store::retry_on_conflict;
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use wire::{MemberChangedOut, MembersOut, PAGES, RoleIn};
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[
-    (
-        "get",
-        "/api/v1/workspaces/members",
-        &[Code::WorkspaceNotFound, Code::ValidationError],
-    ),
-    (
-        "patch",
-        "/api/v1/workspaces/members/{user_id}",
-        &[
-            Code::InvalidRole,
-            Code::LastOwner,
-            Code::Forbidden,
-            Code::MemberNotFound,
-            Code::WorkspaceNotFound,
-            Code::ValidationError,
-        ],
-    ),
-    (
-        "delete",
-        "/api/v1/workspaces/members/{user_id}",
-        &[
-            Code::Forbidden,
-            Code::LastOwner,
-            Code::MemberNotFound,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-];
 
 /// The function's routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -73,7 +46,10 @@ pub fn router(app: App) -> Router {
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Members in the answer, at most; 500 by default"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the answer that this one goes on behind")
     ),
-    responses((status = 200, description = "Members", body = MembersOut))
+    responses(
+        (status = 200, description = "Members", body = MembersOut),
+        Refusals<(Validation, WorkspaceNotFound)>
+    )
 )]
 async fn list_members(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<MembersOut>, Error> {
     let asked = match PageIn::parse(&params, &PAGES) {
@@ -113,7 +89,10 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
     security(("bearer" = [])),
     params(("user_id" = String, Path, format = "uuid", description = "The member")),
     request_body = RoleIn,
-    responses((status = 200, description = "The member has the role", body = MemberChangedOut))
+    responses(
+        (status = 200, description = "The member has the role", body = MemberChangedOut),
+        Refusals<(Forbidden, InvalidRole, LastOwnerDemotion, MemberNotFound, Validation, WorkspaceNotFound)>
+    )
 )]
 async fn change_member_role(
     State(app): State<App>,
@@ -148,7 +127,10 @@ async fn change_member_role(
     tag = "members",
     security(("bearer" = [])),
     params(("user_id" = String, Path, format = "uuid", description = "The member")),
-    responses((status = 200, description = "They are no member any more", body = MemberChangedOut))
+    responses(
+        (status = 200, description = "They are no member any more", body = MemberChangedOut),
+        Refusals<(Forbidden, LastOwnerRemoval, MemberNotFound, WorkspaceNotFound)>
+    )
 )]
 async fn remove_workspace_member(
     State(app): State<App>,

@@ -5,6 +5,8 @@ use axum::{Json, Router};
 use serde::Serialize;
 use shared::auth::access::{Caller, Tenant};
 use shared::clock::Time;
+use shared::error::refusal::{Forbidden, RateLimited, WorkspaceNotFound};
+use shared::http::openapi::Refusals;
 use shared::ids::WorkspaceId;
 use shared::models::limit::Rule;
 use shared::models::role::Action;
@@ -13,17 +15,10 @@ use shared::models::workspace::Workspace;
 use shared::store::limit::Limit;
 use shared::store::retry_on_conflict;
 use shared::store::workspace::SESSIONS_COUNTED_MAX;
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[(
-    "post",
-    "/api/v1/workspaces/revoke-all-sessions",
-    &[Code::Forbidden, Code::WorkspaceNotFound, Code::RateLimited],
-)];
 
 /// The function's routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -41,7 +36,10 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/revoke-all-sessions",
     tag = "sessions",
     security(("bearer" = [])),
-    responses((status = 200, description = "Every member has to log in again", body = RevokeAllOut))
+    responses(
+        (status = 200, description = "Every member has to log in again", body = RevokeAllOut),
+        Refusals<(Forbidden, RateLimited, WorkspaceNotFound)>
+    )
 )]
 async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<Json<RevokeAllOut>, Error> {
     let now = app.now();

@@ -7,17 +7,16 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use shared::auth::access::Caller;
 use shared::clock::Time;
+use shared::error::refusal::WorkspaceNotFound;
+use shared::http::openapi::Refusals;
 use shared::models::role::Action;
 use shared::models::usage::{Period, Tier, Usage, periods};
 use shared::models::workspace::Workspace;
 use shared::store::usage;
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[("get", "/api/v1/workspaces/usage", &[Code::WorkspaceNotFound])];
 
 /// The function's routes.
 pub fn routes() -> OpenApiRouter<App> {
@@ -35,7 +34,10 @@ pub fn router(app: App) -> Router {
     path = "/api/v1/workspaces/usage",
     tag = "usage",
     security(("bearer" = [])),
-    responses((status = 200, description = "Usage as last aggregated", body = UsageOut))
+    responses(
+        (status = 200, description = "Usage as last aggregated", body = UsageOut),
+        Refusals<(WorkspaceNotFound,)>
+    )
 )]
 async fn get_usage(State(app): State<App>, caller: Caller) -> Result<Json<UsageOut>, Error> {
     let now = app.now();

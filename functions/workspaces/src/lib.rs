@@ -9,8 +9,13 @@ use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use shared::auth::access::Caller;
+use shared::error::refusal::{
+    AlreadyDone, AlreadyInWorkspace, Forbidden, IdempotencyKeyReused, PreconditionFailed, Validation,
+    WorkspaceNotEmpty, WorkspaceNotFound,
+};
 use shared::http::body::Payload;
 use shared::http::idempotency::IdempotencyKeyHeader;
+use shared::http::openapi::Refusals;
 use shared::http::precondition::IfMatch;
 use shared::http::wire::WorkspaceOut;
 use shared::ids::random_bytes;
@@ -19,46 +24,12 @@ use shared::models::workspace::{ChangeId, Workspace, WorkspaceUpdate, slug_of};
 use shared::operation::{IdempotencyHeader, perform};
 use shared::store::invitation::CLEARED_MAX;
 use shared::store::{Unproven, retry_on_conflict};
-use shared::{App, Code, Error};
+use shared::{App, Error};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use create::CreateWorkspace;
 use wire::{WorkspaceCreateIn, WorkspaceDeletedOut, WorkspacePatchIn, WorkspacePutIn};
-
-/// The codes particular to each operation.
-pub const ERRORS: &[(&str, &str, &[Code])] = &[
-    ("get", "/api/v1/workspaces/", &[Code::WorkspaceNotFound]),
-    ("put", "/api/v1/workspaces/", UPDATE_ERRORS),
-    ("patch", "/api/v1/workspaces/", UPDATE_ERRORS),
-    (
-        "post",
-        "/api/v1/workspaces/",
-        &[
-            Code::AlreadyDone,
-            Code::AlreadyInWorkspace,
-            Code::IdempotencyKeyReused,
-            Code::ValidationError,
-        ],
-    ),
-    (
-        "delete",
-        "/api/v1/workspaces/",
-        &[
-            Code::Forbidden,
-            Code::PreconditionFailed,
-            Code::WorkspaceNotEmpty,
-            Code::WorkspaceNotFound,
-        ],
-    ),
-];
-
-const UPDATE_ERRORS: &[Code] = &[
-    Code::Forbidden,
-    Code::PreconditionFailed,
-    Code::WorkspaceNotFound,
-    Code::ValidationError,
-];
 
 /// The function's routes. The documented path ends in a slash; the one without answers the same.
 pub fn routes() -> OpenApiRouter<App> {
@@ -107,7 +78,10 @@ impl IntoResponse for Tagged {
     path = "/api/v1/workspaces/",
     tag = "workspaces",
     security(("bearer" = [])),
-    responses((status = 200, description = "The workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
+    responses(
+        (status = 200, description = "The workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))),
+        Refusals<(WorkspaceNotFound,)>
+    )
 )]
 async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Tagged, Error> {
     let access = app.authorize(&caller, Action::Read).await?;
@@ -122,7 +96,10 @@ async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Tagged,
     security(("bearer" = [])),
     params(IfMatch),
     request_body = WorkspacePutIn,
-    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
+    responses(
+        (status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))),
+        Refusals<(Forbidden, PreconditionFailed, Validation, WorkspaceNotFound)>
+    )
 )]
 async fn put_workspace(
     State(app): State<App>,
@@ -141,7 +118,10 @@ async fn put_workspace(
     security(("bearer" = [])),
     params(IfMatch),
     request_body = WorkspacePatchIn,
-    responses((status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
+    responses(
+        (status = 200, description = "The workspace as it is now", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))),
+        Refusals<(Forbidden, PreconditionFailed, Validation, WorkspaceNotFound)>
+    )
 )]
 async fn patch_workspace(
     State(app): State<App>,
@@ -186,7 +166,10 @@ async fn update(
     security(("bearer" = [])),
     params(IdempotencyKeyHeader),
     request_body = WorkspaceCreateIn,
-    responses((status = 201, description = "The new workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))))
+    responses(
+        (status = 201, description = "The new workspace", body = WorkspaceOut, headers(("ETag" = String, description = "The version of this representation, for `If-Match`."))),
+        Refusals<(AlreadyDone, AlreadyInWorkspace, IdempotencyKeyReused, Validation)>
+    )
 )]
 async fn create_workspace(
     State(app): State<App>,
@@ -213,7 +196,10 @@ async fn create_workspace(
     tag = "workspaces",
     security(("bearer" = [])),
     params(IfMatch),
-    responses((status = 200, description = "It is gone", body = WorkspaceDeletedOut))
+    responses(
+        (status = 200, description = "It is gone", body = WorkspaceDeletedOut),
+        Refusals<(Forbidden, PreconditionFailed, WorkspaceNotEmpty, WorkspaceNotFound)>
+    )
 )]
 async fn delete_workspace(
     State(app): State<App>,

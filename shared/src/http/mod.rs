@@ -148,7 +148,7 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
             tracing::error!(%request_id, %method, route, status, ms, %error, "request failed");
         }
         Some(error) => {
-            tracing::info!(%request_id, %method, route, status, ms, code = error.answer().code.as_str(), "request");
+            tracing::info!(%request_id, %method, route, status, ms, code = error.row().code.as_str(), "request");
         }
         None => tracing::info!(%request_id, %method, route, status, ms, "request"),
     }
@@ -159,7 +159,7 @@ impl IntoResponse for Error {
     /// The status, with the error attached: the outermost layer writes the body, once the request's id is known.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = self.answer().status;
+        *response.status_mut() = self.row().status;
         if let Self::RateLimited(limited) = &self {
             let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from(limited.retry_after_s));

@@ -1,6 +1,7 @@
-//! The OpenAPI 3.1 document: the functions' own annotations, completed by what all operations share.
+//! The OpenAPI 3.1 document: the annotations of the routes, completed by what all operations share.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use ::http::StatusCode;
 use utoipa::openapi::extensions::ExtensionsBuilder;
@@ -8,14 +9,70 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{ContentBuilder, Header, InfoBuilder, Object, OpenApi, Ref, ResponseBuilder};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{ContentBuilder, Header, InfoBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use super::problem::Problem;
-use crate::error::{Code, Error};
+use crate::error::refusal::{self, Refusal};
+use crate::error::{ErrorRow, ROWS};
 
-/// The codes particular to operations: method, path, codes.
-pub type Errors = [(&'static str, &'static str, &'static [Code])];
+/// The errors that a route names in its `utoipa` annotation, beside the responses that succeed. `T` is a tuple of types of
+/// [`crate::error::refusal`], so that a misspelled error does not compile. [`complete`] adds the errors that every
+/// operation has.
+#[derive(Debug)]
+pub struct Refusals<T>(PhantomData<T>);
+
+/// A tuple of refusals.
+pub trait RefusalList {
+    /// The rows of the table of errors.
+    const ROWS: &'static [ErrorRow];
+}
+
+macro_rules! refusal_lists {
+    ($($first:ident $($rest:ident)*,)+) => {
+        $(impl<$first: Refusal $(, $rest: Refusal)*> RefusalList for ($first, $($rest,)*) {
+            const ROWS: &'static [ErrorRow] = &[$first::ROW, $($rest::ROW),*];
+        })+
+    };
+}
+
+refusal_lists! {
+    A,
+    A B,
+    A B C,
+    A B C D,
+    A B C D E,
+    A B C D E F,
+    A B C D E F G,
+    A B C D E F G H,
+    A B C D E F G H I,
+    A B C D E F G H I J,
+    A B C D E F G H I J K,
+    A B C D E F G H I J K L,
+}
+
+impl<T: RefusalList> IntoResponses for Refusals<T> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let by_status = codes_by_status(T::ROWS.iter().copied());
+        by_status
+            .into_iter()
+            .map(|(status, codes)| (status.to_string(), error_response(status, &codes).into()))
+            .collect()
+    }
+}
+
+/// The codes of each status, in the order of the table of errors.
+fn codes_by_status(rows: impl Iterator<Item = ErrorRow>) -> BTreeMap<u16, Vec<&'static str>> {
+    let named: Vec<ErrorRow> = rows.collect();
+    let mut by_status: BTreeMap<u16, Vec<&'static str>> = BTreeMap::new();
+    for row in ROWS.iter().filter(|row| named.contains(row)) {
+        let codes = by_status.entry(row.status.as_u16()).or_default();
+        if !codes.contains(&row.code.as_str()) {
+            codes.push(row.code.as_str());
+        }
+    }
+    by_status
+}
 
 /// The groups of operations, in the order in which a reader needs them, and what each is about.
 const TAGS: [(&str, &str); 6] = [
@@ -42,9 +99,9 @@ const TAGS: [(&str, &str); 6] = [
     ),
 ];
 
-/// Completes `api`: tags, security, the shape of errors, and on each operation its error codes by status.
+/// Completes `api`: tags, security, the schema of errors, and the errors that every operation has.
 #[must_use]
-pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
+pub fn complete(mut api: OpenApi) -> OpenApi {
     api.info = InfoBuilder::new()
         .title("Workspaces")
         .version(env!("CARGO_PKG_VERSION"))
@@ -63,20 +120,15 @@ pub fn complete(mut api: OpenApi, errors: &[&Errors]) -> OpenApi {
     Problem::schemas(&mut schemas);
     schemas.push((Problem::name().into_owned(), Problem::schema()));
     components.schemas.extend(schemas);
-    for (path, item) in &mut api.paths.paths {
-        for (method, operation) in operations(item) {
-            let own = errors
-                .iter()
-                .flat_map(|table| table.iter())
-                .filter(|(m, p, _)| *m == method && p == path)
-                .flat_map(|(_, _, codes)| codes.iter().copied());
-            describe(operation, method, own);
+    for item in api.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            add_shared_errors(operation);
         }
     }
     api
 }
 
-/// The operations of a path, by the method's name in lower case.
+/// The operations of a path, each with the name of its method in lower case.
 pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     [
         ("get", item.get.as_mut()),
@@ -89,65 +141,77 @@ pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &m
     .filter_map(|(method, operation)| Some((method, operation?)))
 }
 
-fn describe(operation: &mut Operation, method: &str, own: impl Iterator<Item = Code>) {
-    let mut codes: Vec<Code> = own.collect();
-    // A requirement that names no scheme means that the others are optional.
-    let optional = operation
+/// Adds the errors that follow from what an operation takes, to those that its route names.
+fn add_shared_errors(operation: &mut Operation) {
+    let mut rows: Vec<ErrorRow> = named_errors(operation);
+    // A requirement without a scheme makes the other requirements optional.
+    let is_optional = operation
         .security
         .as_ref()
         .is_some_and(|security| security.contains(&SecurityRequirement::default()));
-    let authenticated = operation.security.as_ref().is_some_and(|security| !security.is_empty());
-    if authenticated {
-        codes.extend([Code::TokenInvalid, Code::TokenRevoked]);
+    let is_authenticated = operation.security.as_ref().is_some_and(|security| !security.is_empty());
+    if is_authenticated {
+        rows.extend([refusal::TokenInvalid::ROW, refusal::TokenRevoked::ROW]);
     }
-    if authenticated && !optional {
-        codes.push(Code::TokenMissing);
+    if is_authenticated && !is_optional {
+        rows.push(refusal::TokenMissing::ROW);
     }
     if operation.request_body.is_some() {
-        codes.push(Code::ValidationError);
+        rows.push(refusal::Validation::ROW);
     }
-    codes.extend([Code::PayloadTooLarge, Code::InternalError, Code::ServiceUnavailable]);
-    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-    for error in every_error() {
-        let answer = error.answer();
-        let of_status = by_status.entry(answer.status.as_u16()).or_default();
-        // The last owner has two statuses: 400 when demoted, 403 when removed.
-        let other_deed = match error {
-            Error::LastOwnerDemotion => method == "delete",
-            Error::LastOwnerRemoval => method != "delete",
-            _ => false,
-        };
-        if codes.contains(&answer.code) && !of_status.contains(&answer.code) && !other_deed {
-            of_status.push(answer.code);
-        }
-    }
-    by_status.retain(|_, codes| !codes.is_empty());
-    for (status, codes) in by_status {
-        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
-        let response = headers(status)
-            .iter()
-            .fold(ResponseBuilder::new(), |response, (name, kind, description)| {
-                let mut header = Header::new(Object::with_type(kind.clone()));
-                header.description = Some((*description).to_owned());
-                response.header(*name, header)
-            })
-            .description(reason(status))
-            .content(
-                "application/problem+json",
-                ContentBuilder::new()
-                    .schema(Some(Ref::from_schema_name(Problem::name())))
-                    .build(),
-            )
-            .extensions(Some(ExtensionsBuilder::new().add("x-error-codes", names).build()))
-            .build();
+    rows.extend([
+        refusal::PayloadTooLarge::ROW,
+        refusal::Internal::ROW,
+        refusal::Unavailable::ROW,
+    ]);
+    for (status, codes) in codes_by_status(rows.into_iter()) {
         operation
             .responses
             .responses
-            .insert(status.to_string(), response.into());
+            .insert(status.to_string(), error_response(status, &codes).into());
     }
 }
 
-/// The headers that only answers of this status have.
+/// The errors that the route of an operation names.
+fn named_errors(operation: &Operation) -> Vec<ErrorRow> {
+    let is_named = |row: &&ErrorRow| {
+        let response = operation.responses.responses.get(row.status.as_str());
+        let Some(RefOr::T(response)) = response else {
+            return false;
+        };
+        let codes = response
+            .extensions
+            .as_ref()
+            .and_then(|extensions| extensions.get(ERROR_CODES));
+        let codes = codes.and_then(|codes| codes.as_array());
+        codes.is_some_and(|codes| codes.iter().any(|code| code == row.code.as_str()))
+    };
+    ROWS.iter().filter(is_named).copied().collect()
+}
+
+/// The extension that lists the error codes of a response.
+const ERROR_CODES: &str = "x-error-codes";
+
+fn error_response(status: u16, codes: &[&str]) -> Response {
+    headers(status)
+        .iter()
+        .fold(ResponseBuilder::new(), |response, (name, kind, description)| {
+            let mut header = Header::new(Object::with_type(kind.clone()));
+            header.description = Some((*description).to_owned());
+            response.header(*name, header)
+        })
+        .description(reason(status))
+        .content(
+            "application/problem+json",
+            ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name(Problem::name())))
+                .build(),
+        )
+        .extensions(Some(ExtensionsBuilder::new().add(ERROR_CODES, codes).build()))
+        .build()
+}
+
+/// The headers that only responses of this status have.
 fn headers(status: u16) -> &'static [(&'static str, Type, &'static str)] {
     const RETRY_AFTER: (&str, Type, &str) = ("Retry-After", Type::Integer, "Whole seconds to wait.");
     match status {
@@ -166,58 +230,10 @@ fn headers(status: u16) -> &'static [(&'static str, Type, &'static str)] {
     }
 }
 
-/// A status in words.
+/// The reason phrase of a status.
 fn reason(status: u16) -> &'static str {
     StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("Error")
-}
-
-/// One error of every kind, for the documents and tests that list them.
-#[must_use]
-pub fn every_error() -> Vec<Error> {
-    let limited = crate::error::RateLimited {
-        retry_after_s: 1,
-        limit: 1,
-        window_s: 1,
-    };
-    vec![
-        Error::AlreadyDone,
-        Error::AlreadyInWorkspace,
-        Error::AlreadyMember,
-        Error::EmailTaken,
-        Error::Forbidden,
-        Error::IdempotencyKeyReused,
-        Error::InvalidCredentials,
-        Error::InvalidEmail,
-        Error::InvalidExpiry,
-        Error::InvalidRole,
-        Error::InvitationExpired,
-        Error::InvitationNotFound,
-        Error::InvitationRevoked,
-        Error::InvitationUsed,
-        Error::InviteEmailMismatch,
-        Error::InviteeUnavailable,
-        Error::LastOwnerDemotion,
-        Error::LastOwnerRemoval,
-        Error::MemberNotFound,
-        Error::MethodNotAllowed,
-        Error::NotFound,
-        Error::PasswordRequired,
-        Error::PayloadTooLarge,
-        Error::PreconditionFailed,
-        Error::RateLimited(limited),
-        Error::SelfInvite,
-        Error::TokenInvalid,
-        Error::TokenMissing,
-        Error::TokenRevoked,
-        Error::TooManyPending,
-        Error::Validation(Vec::new()),
-        Error::WeakPassword,
-        Error::WorkspaceNotEmpty,
-        Error::WorkspaceNotFound,
-        Error::Unavailable(String::new()),
-        Error::Internal(String::new()),
-    ]
 }

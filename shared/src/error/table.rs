@@ -1,0 +1,85 @@
+//! The macro that turns the table of errors into types.
+
+/// Defines the errors of the API. Each code has one or more errors: its variants, with their payloads, statuses and texts.
+macro_rules! error_table {
+    ($($code:ident $name:literal {
+        $($variant:ident $(($payload:ty))?: $status:ident, $detail:literal;)+
+    })+) => {
+        /// The reason why a request failed. The payload of [`Error::Unavailable`] and [`Error::Internal`] is for the log
+        /// only. [`Error::Stale`] is not a response: [`crate::store::retry_on_conflict`] repeats the decision from a fresh
+        /// read until the request's deadline, and only then the client gets 503.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Error {
+            $($(
+                #[doc = concat!("`", $name, "`: ", $detail)]
+                $variant $(($payload))?,
+            )+)+
+        }
+
+        /// The machine-readable error codes of the API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
+        pub enum Code {
+            $(
+                #[doc = concat!("`", $name, "`.")]
+                #[serde(rename = $name)]
+                $code,
+            )+
+        }
+
+        impl Code {
+            /// Every code, sorted by its name.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$code),+];
+
+            /// The code as it stands in a response.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)+
+                }
+            }
+        }
+
+        /// The rows of the table, sorted by code.
+        pub const ROWS: &[ErrorRow] = &[
+            $($(<refusal::$variant as refusal::Refusal>::ROW,)+)+
+        ];
+
+        impl Error {
+            /// The error's row in the table.
+            #[must_use]
+            pub const fn row(&self) -> ErrorRow {
+                match self {
+                    $($(Self::$variant { .. } => <refusal::$variant as refusal::Refusal>::ROW,)+)+
+                }
+            }
+        }
+
+        /// One type for each error, by which a route names its errors in its `utoipa` annotation:
+        /// `responses((status = 200, ...), Refusals<(Forbidden, MemberNotFound)>)`.
+        pub mod refusal {
+            use super::{Code, ErrorRow, StatusCode};
+
+            /// An error that a route names.
+            pub trait Refusal {
+                /// The error's row in the table.
+                const ROW: ErrorRow;
+            }
+
+            $($(
+                #[doc = concat!("`", $name, "`: ", $detail)]
+                #[derive(Clone, Copy, Debug)]
+                pub struct $variant;
+
+                impl Refusal for $variant {
+                    const ROW: ErrorRow = ErrorRow {
+                        status: StatusCode::$status,
+                        code: Code::$code,
+                        detail: $detail,
+                    };
+                }
+            )+)+
+        }
+    };
+}
+
+pub(super) use error_table;
