@@ -15,8 +15,8 @@ use shared::store::keys::shard_of;
 use crate::support::deployed::in_role;
 use crate::support::fault_injection::{FOREVER, Fault, Loss, READS, Throttle, WRITES};
 use crate::support::harness::World;
-use crate::support::usage_support::{batch, record, roll_up, advance_to, ingest_records};
 use crate::support::outcome::Outcome;
+use crate::support::usage_support::{advance_to, batch, ingest_records, record, roll_up};
 
 /// Cases that run at once: most of their time they wait.
 const AT_ONCE: usize = 16;

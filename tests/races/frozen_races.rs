@@ -11,9 +11,9 @@ use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
-use crate::support::paused::{PauseBefore, run_paused};
 use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
+use crate::support::paused::{PauseBefore, run_paused};
 
 /// What a request has, where what it waits for never comes.
 const SHORT: Duration = Duration::from_secs(3);

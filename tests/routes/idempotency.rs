@@ -513,7 +513,9 @@ async fn an_answer_that_could_not_be_completed_is_given_as_it_is_known() {
     world.request_time_limit = Duration::from_secs(5);
     let ann = world.owner("ann").await;
     // The mail leaves, and neither its fate nor what was said of it can be recorded.
-    world.faults.next(&["UpdateItem"], FOREVER, fault_injection::Fault::Refused);
+    world
+        .faults
+        .next(&["UpdateItem"], FOREVER, fault_injection::Fault::Refused);
     let first = ann.invite_as(KEY, "ben@example.com").await.expect(201);
     world.faults.stop();
     assert_eq!(first.body["delivery"]["status"], "queued");

@@ -255,7 +255,10 @@ async fn a_bad_foreign_or_altered_cursor_or_limit_is_refused() {
         }
     }
     assert_eq!(
-        owner.get("/workspaces/invitations?limit=0&cursor=!").await.invalid_fields(),
+        owner
+            .get("/workspaces/invitations?limit=0&cursor=!")
+            .await
+            .invalid_fields(),
         ["query.cursor", "query.limit"]
     );
     owner

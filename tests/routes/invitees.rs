@@ -58,7 +58,10 @@ async fn a_link_that_is_none_is_404_on_every_route() {
                 .await
                 .refused(404, "INVITATION_NOT_FOUND");
         }
-        let faults = bob.post(&format!("/auth/{route}"), json!({"token": 5})).await.invalid_fields();
+        let faults = bob
+            .post(&format!("/auth/{route}"), json!({"token": 5}))
+            .await
+            .invalid_fields();
         assert_eq!(faults, ["body.invite_id", "body.token"], "{route}");
     }
     assert_eq!(world.dump_without_limits().await, before);
@@ -129,7 +132,9 @@ async fn a_new_person_needs_a_password_of_some_strength() {
             .refused(400, "WEAK_PASSWORD");
     }
     assert_eq!(
-        bob.accept(&issued, json!({"password": 5, "name": 5})).await.invalid_fields(),
+        bob.accept(&issued, json!({"password": 5, "name": 5}))
+            .await
+            .invalid_fields(),
         ["body.name", "body.password"]
     );
     assert_eq!(world.dump_without_limits().await, before);

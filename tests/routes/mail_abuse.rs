@@ -8,7 +8,7 @@ use local::mailbox::Mail;
 use serde_json::{Value, json};
 
 use crate::support::harness::{ApiResponse, PASSWORD, World};
-use crate::support::usage_support::{new_id, record, roll_up, ingest_records};
+use crate::support::usage_support::{ingest_records, new_id, record, roll_up};
 
 /// Names by which somebody would lead a reader elsewhere.
 const LURES: [&str; 12] = [

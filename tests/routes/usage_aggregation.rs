@@ -18,7 +18,9 @@ use shared::store::usage::Month;
 
 use crate::support::harness::World;
 use crate::support::invariants;
-use crate::support::usage_support::{aggregate, deliver, record, roll_up, rolled_up, usage_of, advance_to, ingest_records};
+use crate::support::usage_support::{
+    advance_to, aggregate, deliver, ingest_records, record, roll_up, rolled_up, usage_of,
+};
 
 const NOON: &str = "2096-03-15T12:00:00Z";
 const A_MINUTE: Duration = Duration::from_secs(60);
@@ -213,7 +215,9 @@ async fn a_run_that_was_overtaken_writes_nothing() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let workspace = world.owner("ann").await.workspace().await.id();
-    let used = async |count, moment: &str| ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await;
+    let used = async |count, moment: &str| {
+        ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await
+    };
     used(1, "2096-03-14T11:00:00Z").await;
     roll_up(&world, &workspace).await;
     used(2, "2096-03-13T11:00:00Z").await;
@@ -491,7 +495,11 @@ async fn a_notice_that_was_not_mailed_stays_due_and_goes_out_once() {
     .await;
     roll_up(&world, &workspace).await;
     assert_eq!(notices(&world), [told("olga", "80 %")]);
-    assert_eq!(usage_of(&ann).await["location_events"], 400_000, "usage waits for no mail");
+    assert_eq!(
+        usage_of(&ann).await["location_events"],
+        400_000,
+        "usage waits for no mail"
+    );
     invariants::check(&world).await;
 
     let retry = async || {

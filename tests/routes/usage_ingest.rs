@@ -12,7 +12,7 @@ use crate::support::harness::World;
 use crate::support::invariants;
 use crate::support::logs::Logs;
 use crate::support::usage_support::{
-    batch, deliver, failures, ingest, new_id, record, roll_up, rolled_up, usage_of, advance_to, ingest_records,
+    advance_to, batch, deliver, failures, ingest, ingest_records, new_id, record, roll_up, rolled_up, usage_of,
 };
 
 const NOON: &str = "2096-03-15T12:00:00Z";

@@ -6,8 +6,8 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::support::paused::{PauseBefore, run_paused};
 use crate::support::harness::World;
+use crate::support::paused::{PauseBefore, run_paused};
 use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

@@ -243,7 +243,10 @@ async fn all_faults_of_an_update_are_told_at_once() {
     assert_eq!(owner.put("/workspaces/", wrong.clone()).await.invalid_fields(), every);
     assert_eq!(owner.patch("/workspaces/", wrong).await.invalid_fields(), every);
     assert_eq!(
-        owner.put("/workspaces/", json!({"timezone": "x"})).await.invalid_fields(),
+        owner
+            .put("/workspaces/", json!({"timezone": "x"}))
+            .await
+            .invalid_fields(),
         ["body.name", "body.timezone"]
     );
     assert_eq!(
@@ -251,7 +254,10 @@ async fn all_faults_of_an_update_are_told_at_once() {
         ["body.name"]
     );
     assert_eq!(
-        owner.patch("/workspaces/", json!({"name": null})).await.invalid_fields(),
+        owner
+            .patch("/workspaces/", json!({"name": null}))
+            .await
+            .invalid_fields(),
         ["body.name"]
     );
     for body in ["", "{", "[]", "null", "\"text\""] {
@@ -320,7 +326,11 @@ async fn each_setting_holds_its_limit_to_the_character() {
     ];
     for (field, value) in exceeds {
         let refused = owner.patch("/workspaces/", json!({field: value.clone()})).await;
-        assert_eq!(refused.invalid_fields(), [format!("body.{field}")], "{field} {value:.40}");
+        assert_eq!(
+            refused.invalid_fields(),
+            [format!("body.{field}")],
+            "{field} {value:.40}"
+        );
     }
 }
 
@@ -406,7 +416,10 @@ async fn somebody_without_a_workspace_founds_one_and_owns_it() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let bob = leaver(&world, &owner, "bob").await;
-    assert_eq!(bob.post("/workspaces/", json!({})).await.invalid_fields(), ["body.name"]);
+    assert_eq!(
+        bob.post("/workspaces/", json!({})).await.invalid_fields(),
+        ["body.name"]
+    );
     assert_eq!(
         bob.post("/workspaces/", json!({"name": "  "})).await.invalid_fields(),
         ["body.name"]

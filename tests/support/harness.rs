@@ -251,7 +251,9 @@ impl World {
             source_ip: Some(address),
             domain_name: Some("api.example.com".to_owned()),
         });
-        request.extensions_mut().insert(Deadline::after(self.request_time_limit));
+        request
+            .extensions_mut()
+            .insert(Deadline::after(self.request_time_limit));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let function = template::route(&method, &path).function;
         let answering = self.router.clone().oneshot(request);

@@ -3,10 +3,10 @@
 pub mod deployed;
 pub mod documented;
 pub mod fault_injection;
-pub mod paused;
 pub mod harness;
 pub mod invariants;
 pub mod logs;
-pub mod usage_support;
 pub mod outcome;
+pub mod paused;
 pub mod template;
+pub mod usage_support;
