@@ -1,4 +1,4 @@
-//! The fate of an invitation's mail: how far it came, what may change that, and when it is tried again.
+//! The delivery status of an invitation's mail: its states, its transitions, and the schedule of retries.
 
 use std::time::Duration;
 
@@ -7,43 +7,43 @@ use utoipa::ToSchema;
 
 use crate::clock::Time;
 
-/// How long a mail that was not taken waits at least.
+/// Shortest wait before a mail that the mail service did not accept is sent again.
 const RETRY_FIRST: Duration = Duration::from_secs(60);
-/// How long a mail that was not taken waits at most.
+/// Longest wait before such a mail is sent again.
 const RETRY_MOST: Duration = Duration::from_secs(3600);
-/// How long after its making a mail that is still not taken is given up.
+/// Age at which a mail that the mail service has not accepted is given up.
 pub const RETRY_END: Duration = Duration::from_secs(24 * 3600);
 
-/// Why a mail was withheld.
+/// The `reason` of a withheld mail.
 const WITHHELD: &str = "The mail was withheld: this address gets no more invitation mails for now. Pass the link on yourself, or resend the invitation a day later.";
 
-/// The fate of an invitation's mail.
+/// The delivery status of an invitation's mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delivery {
-    /// How far it came.
+    /// The current status.
     pub status: DeliveryStatus,
-    /// Since when.
+    /// When the status or its reason last changed.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Time,
-    /// Why it came no further, in words that hold no internals.
+    /// Why the mail was not delivered, in words for people.
     pub reason: Option<String>,
 }
 
-/// How far a mail came.
+/// How far the delivery of a mail has progressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
-    /// It is to be sent.
+    /// The mail waits to be sent.
     Queued,
-    /// The mail service took it.
+    /// The mail service accepted the mail.
     Sent,
-    /// The recipient's server took it.
+    /// The recipient's mail server accepted the mail.
     Delivered,
-    /// The recipient's server refused it.
+    /// The recipient's mail server refused the mail.
     Bounced,
-    /// The recipient called it spam.
+    /// The recipient marked the mail as spam.
     Complained,
-    /// It was given up, or withheld.
+    /// The mail was given up, or withheld.
     Failed,
 }
 
@@ -61,9 +61,9 @@ impl DeliveryStatus {
         }
     }
 
-    /// How far along it is. A mail that was given up may have left all the same, when the answer to its sending was
-    /// lost: what comes back from the recipient's side is the truth.
-    fn step(self) -> u8 {
+    /// The status's rank: a mail moves to a higher rank only. `Failed` ranks below the statuses that the recipient's
+    /// mail server reports: a mail that was given up may still have been sent, if the mail service's response was lost.
+    fn rank(self) -> u8 {
         match self {
             Self::Queued => 0,
             Self::Sent => 1,
@@ -74,27 +74,28 @@ impl DeliveryStatus {
     }
 }
 
-/// What the mail service tells of a mail. It tells it late, twice, and in any order.
+/// What the mail service reports about a mail. Reports arrive late, repeatedly, and in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryEvent {
-    /// It took the mail.
+    /// The mail service accepted the mail.
     Sent,
-    /// It found the mail unfit after taking it.
+    /// The mail service rejected the mail's content after accepting the mail.
     Rejected,
-    /// The recipient's server took the mail.
+    /// The recipient's mail server accepted the mail.
     Delivered,
-    /// The recipient's server refused the mail for good.
+    /// The recipient's mail server refused the mail permanently.
     Bounced,
-    /// The address is known to bounce or to complain, so the mail was not sent on.
+    /// The mail service did not send the mail, because earlier mails to the address bounced or were marked as spam.
     Suppressed,
-    /// The recipient's server did not take the mail, for a cause that may pass.
+    /// The recipient's mail server did not accept the mail for a temporary reason.
     BouncedForNow,
-    /// The recipient called the mail spam.
+    /// The recipient marked the mail as spam.
     Complained,
 }
 
 impl DeliveryEvent {
-    fn says(self) -> (DeliveryStatus, Option<&'static str>) {
+    /// The status that the event reports, and its reason.
+    fn outcome(self) -> (DeliveryStatus, Option<&'static str>) {
         match self {
             Self::Sent => (DeliveryStatus::Sent, None),
             Self::Rejected => (DeliveryStatus::Failed, Some("The mail service refused the mail.")),
@@ -122,7 +123,7 @@ impl DeliveryEvent {
 }
 
 impl Delivery {
-    /// A mail that is to be sent.
+    /// The status of a mail that waits to be sent.
     #[must_use]
     pub fn queued(now: Time) -> Self {
         Self {
@@ -132,7 +133,7 @@ impl Delivery {
         }
     }
 
-    /// A mail that is not sent, as its recipient's budget is spent.
+    /// The status of a mail that is not sent because its recipient's budget is spent.
     #[must_use]
     pub fn withheld(now: Time) -> Self {
         Self {
@@ -142,12 +143,12 @@ impl Delivery {
         }
     }
 
-    /// What `event` makes of it; none when that is nothing new. It only moves forward.
+    /// The delivery status after `event`; `None` when the event changes nothing. The status never moves back.
     #[must_use]
     pub fn after(&self, event: DeliveryEvent, now: Time) -> Option<Self> {
-        let (status, reason) = event.says();
-        let tells_why = status == self.status && reason.is_some() && reason != self.reason.as_deref();
-        (status.step() > self.status.step() || tells_why).then(|| Self {
+        let (status, reason) = event.outcome();
+        let adds_reason = status == self.status && reason.is_some() && reason != self.reason.as_deref();
+        (status.rank() > self.status.rank() || adds_reason).then(|| Self {
             status,
             updated_at: now,
             reason: reason.map(str::to_owned),
@@ -155,15 +156,17 @@ impl Delivery {
     }
 }
 
-/// When a mail made at `created_at` that was not taken `now` is tried again: after as long as it has waited already,
-/// which doubles the wait, less up to a quarter by `jitter`, so that mails which failed together part. None when it has
-/// waited for long enough.
+/// The time of the next attempt for a mail that was created at `created_at` and failed `now`; `None` when the mail is
+/// given up.
+///
+/// The wait is as long as the mail's age, so each wait doubles the age. `jitter` shortens the wait by up to a quarter,
+/// so that mails which failed together are not sent again together.
 #[must_use]
 pub fn retry_at(created_at: Time, now: Time, jitter: u8) -> Option<Time> {
     let age = now.since(created_at);
     let wait = age.clamp(RETRY_FIRST, RETRY_MOST);
-    let less = wait / 4 * u32::from(jitter) / 256;
-    (age < RETRY_END).then(|| now.plus(wait.saturating_sub(less)))
+    let reduction = wait / 4 * u32::from(jitter) / 256;
+    (age < RETRY_END).then(|| now.plus(wait.saturating_sub(reduction)))
 }
 
 #[cfg(test)]
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bounce_before_the_sent_mark_stays() {
+    fn later_events_do_not_replace_a_bounce() {
         let bounced = Delivery::queued(at(0)).after(DeliveryEvent::Bounced, at(1)).unwrap();
         assert_eq!(bounced.status, DeliveryStatus::Bounced);
         for late in [
@@ -201,18 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_bounce_stays_sent_and_tells_why() {
+    fn a_temporary_bounce_keeps_the_status_sent_and_adds_a_reason() {
         let sent = Delivery::queued(at(0)).after(DeliveryEvent::Sent, at(1)).unwrap();
-        let told = sent.after(DeliveryEvent::BouncedForNow, at(2)).unwrap();
-        assert_eq!(told.status, DeliveryStatus::Sent);
-        assert!(told.reason.is_some());
-        assert_eq!(told.after(DeliveryEvent::Sent, at(3)), None);
-        assert_eq!(told.after(DeliveryEvent::BouncedForNow, at(3)), None);
-        assert_eq!(told.after(DeliveryEvent::Delivered, at(3)).unwrap().reason, None);
+        let deferred = sent.after(DeliveryEvent::BouncedForNow, at(2)).unwrap();
+        assert_eq!(deferred.status, DeliveryStatus::Sent);
+        assert!(deferred.reason.is_some());
+        assert_eq!(deferred.after(DeliveryEvent::Sent, at(3)), None);
+        assert_eq!(deferred.after(DeliveryEvent::BouncedForNow, at(3)), None);
+        assert_eq!(deferred.after(DeliveryEvent::Delivered, at(3)).unwrap().reason, None);
     }
 
     #[test]
-    fn waits_double_from_a_minute_to_an_hour_and_end_after_a_day() {
+    fn waits_double_from_one_minute_to_one_hour_and_end_after_a_day() {
         let (created, mut now) = (at(0), at(60_000));
         let mut waits = Vec::new();
         while let Some(next) = retry_at(created, now, 0) {
@@ -225,11 +228,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn news_in_any_order_only_moves_forward(order in prop::collection::vec(0usize..ALL.len(), 0..20)) {
+        fn events_in_any_order_never_move_the_status_back(order in prop::collection::vec(0usize..ALL.len(), 0..20)) {
             let mut delivery = Delivery::queued(at(0));
             for index in order {
                 if let Some(next) = delivery.after(ALL[index], at(1)) {
-                    prop_assert!(next.status.step() >= delivery.status.step());
+                    prop_assert!(next.status.rank() >= delivery.status.rank());
                     prop_assert_eq!(next.after(ALL[index], at(2)), None);
                     delivery = next;
                 }
@@ -237,7 +240,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_is_never_under_three_quarters(age_s in 0u64..86_400, jitter in any::<u8>()) {
+        fn jitter_shortens_a_wait_by_a_quarter_at_most(age_s in 0u64..86_400, jitter in any::<u8>()) {
             let now = at(0).plus(Duration::from_secs(age_s));
             let wait = retry_at(at(0), now, jitter).unwrap().since(now).as_secs();
             prop_assert!((45..=3600).contains(&wait));

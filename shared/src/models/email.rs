@@ -1,27 +1,27 @@
-//! E-mail addresses, in the one form in which they are compared.
+//! E-mail addresses in the normalized form in which they are stored and compared.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An address that mail can be sent to: trimmed and in lower case, so that equal people compare equal.
+/// An address that mail can be sent to, trimmed and in lower case, so that two spellings of one address compare equal.
 ///
-/// SES delivers to ASCII addresses only (an internationalised domain in its `xn--` form), so nothing else is one here;
-/// that also leaves no look-alikes and no normal forms to tell apart.
+/// Only ASCII addresses are accepted, because SES delivers to no others (an internationalised domain has its `xn--`
+/// form). ASCII also rules out look-alike characters and differing Unicode normal forms.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct EmailAddress(String);
 
-/// The text is no e-mail address.
+/// Error: the text is not an e-mail address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address")]
 pub struct InvalidEmail;
 
-/// RFC 5321 §4.5.3.1.3: a path has at most 256 octets, of which the brackets take two.
+/// RFC 5321 §4.5.3.1.3: a path has at most 256 octets, and its angle brackets take two of them.
 const LENGTH_MAX: usize = 254;
 
 impl EmailAddress {
-    /// Parses an address as a person types it.
+    /// Parses an address that a person typed.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
         let text = text.trim();
         if text.len() > LENGTH_MAX || !text.is_ascii() || text.contains(['"', '<', '>', '\\', '(', ')', '[']) {
@@ -80,13 +80,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn case_and_space_around_do_not_matter() {
+    fn case_and_surrounding_space_are_ignored() {
         let address = EmailAddress::parse("  Ann.O'Hara+Test@Example.COM ").unwrap();
         assert_eq!(address.as_str(), "ann.o'hara+test@example.com");
     }
 
     #[test]
-    fn what_mail_cannot_be_sent_to_is_refused() {
+    fn an_address_that_mail_cannot_be_sent_to_is_rejected() {
         let long = format!("{}@example.com", "a".repeat(250));
         for text in [
             "",

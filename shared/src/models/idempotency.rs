@@ -1,26 +1,26 @@
-//! Idempotency keys: the name that a client gives to one request, however often it sends it
+//! Idempotency keys: a client sends the same key with every attempt of one request
 //! (draft-ietf-httpapi-idempotency-key-header).
 
 use std::time::Duration;
 
-/// How long a request is remembered under its key.
+/// How long an idempotency record is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Characters that a key has at most.
+/// The longest key, in characters.
 const CHARACTERS_MAX: usize = 255;
 
-/// A key, between 1 and 255 printable ASCII characters.
+/// A key of 1 to 255 printable ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// The value is no key.
+/// Error: the header's value is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 255 printable ASCII characters, bare or as a quoted string")]
 pub struct InvalidKey;
 
 impl IdempotencyKey {
-    /// Parses a header's value. The draft has a quoted string there (RFC 9651 §3.3.3); clients also send the bare text. Both
-    /// are one key.
+    /// Parses the header's value. The draft prescribes a quoted string (RFC 9651 §3.3.3), but some clients send the
+    /// text without quotes. Both forms yield the same key.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidKey> {
         let text = std::str::from_utf8(value).map_err(|_| InvalidKey)?;
         let text = text.trim_matches([' ', '\t']);
@@ -36,14 +36,15 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key itself.
+    /// The key as text, without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The text of a quoted string, of which `rest` follows the opening quote: up to the closing one, which must be the end.
+/// The unescaped text of a quoted string, where `rest` is the part after the opening quote. The closing quote must be
+/// the last character.
 fn unquoted(rest: &str) -> Option<String> {
     let mut text = String::new();
     let mut characters = rest.chars();
@@ -62,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_key_is_the_same_bare_and_quoted() {
+    fn a_bare_key_equals_the_same_key_in_quotes() {
         let key = |value: &str| IdempotencyKey::parse(value.as_bytes());
         assert_eq!(key("8e03978e-40d5"), key("\"8e03978e-40d5\""));
         assert_eq!(key(" a b\t").unwrap().as_str(), "a b");
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn an_invalid_key_is_rejected() {
         let long = "k".repeat(256);
         for value in [
             "",
@@ -95,14 +96,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_printable_text_can_be_quoted(text in "[ -~]{1,255}") {
+        fn every_printable_text_can_be_sent_as_a_quoted_key(text in "[ -~]{1,255}") {
             let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
             let key = IdempotencyKey::parse(quoted.as_bytes()).unwrap();
             prop_assert_eq!(key.as_str(), text);
         }
 
         #[test]
-        fn no_bytes_are_too_strange(value in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn parsing_any_bytes_never_panics_and_respects_the_length_limit(value in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(key) = IdempotencyKey::parse(&value) {
                 prop_assert!((1..=255).contains(&key.as_str().len()));
             }

@@ -1,4 +1,4 @@
-//! Invitations: their states and the rules between them.
+//! Invitations: their states, and the rules for moving between them.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::error::Error;
 use crate::ids::{InvitationId, UserId, WorkspaceId};
 use crate::secret::SecretHash;
 
-/// Pending invitations a workspace has at most.
+/// The most pending invitations that a workspace may have.
 pub const PENDING_MAX: u64 = 2000;
-/// How far ahead an expiry may lie.
+/// How far in the future an invitation may expire.
 pub const EXPIRY_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How long accepting again by the same person still answers as the first time.
+/// How long the person who accepted an invitation may repeat the request and get the first response again.
 pub const ACCEPT_REPEAT: Duration = Duration::from_secs(600);
-/// How long an ended invitation is kept, so that its link still says how it ended.
+/// How long an ended invitation is kept. Its link reports until then how the invitation ended.
 pub const ENDED_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Where an invitation stands.
+/// The status of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -32,79 +32,82 @@ pub enum Status {
     Pending,
     /// It was accepted.
     Accepted,
-    /// It was cancelled, declined, replaced, or died otherwise.
+    /// It was cancelled, declined or replaced, or became invalid for another reason.
     Revoked,
-    /// Its time is over; an extension revives it.
+    /// Its expiry has passed. An extension makes it pending again.
     Expired,
 }
 
-/// An invitation as it is found by its id: what never changes, and how it ended.
+/// The invitation item, found by the invitation's id: the attributes that never change, and how the invitation ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invitation {
     /// Its id.
     pub id: InvitationId,
-    /// The workspace.
+    /// The workspace that the invitation is for.
     pub workspace_id: WorkspaceId,
-    /// Who is invited.
+    /// The invitee's e-mail address.
     pub email: EmailAddress,
-    /// As what.
+    /// The role that the invitee gets.
     pub role: Role,
-    /// Who invites.
+    /// The inviter.
     pub invited_by: UserId,
-    /// Their e-mail.
+    /// The inviter's e-mail address.
     pub invited_by_email: EmailAddress,
     /// The hash of the link's token.
     pub token_hash: SecretHash,
-    /// The e-mail's `invite_epoch` when it was made: a later one means that the e-mail joined a workspace since.
+    /// The `invite_epoch` of the invitee's e-mail item when the invitation was created. A higher epoch on that item
+    /// means that the invitee has joined a workspace since.
     pub invite_epoch: u64,
-    /// The inviter's epoch when it was made: if they lose the right to send it, theirs is later.
+    /// The inviter's epoch when the invitation was created. The inviter's epoch grows when they lose the right to
+    /// invite.
     #[serde(default)]
     pub inviter_epoch: u64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
-    /// How it ended, if it did.
+    /// How it ended; `None` while it is pending or expired.
     pub end: Option<End>,
 }
 
 /// How an invitation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Accepted or revoked.
+    /// `Accepted` or `Revoked`.
     pub status: Status,
-    /// When.
+    /// When it ended.
     pub at: Time,
-    /// Who accepted it.
+    /// The user who accepted it.
     pub accepted_by: Option<UserId>,
 }
 
-/// A pending invitation as its workspace lists it: what may change while it is pending.
+/// The pending row in the workspace's list of invitations: the attributes that may change while the invitation is
+/// pending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The invitation's id.
     pub id: InvitationId,
-    /// Who is invited.
+    /// The invitee's e-mail address.
     pub email: EmailAddress,
-    /// As what.
+    /// The role that the invitee gets.
     pub role: Role,
-    /// Who invites.
+    /// The inviter.
     pub invited_by: UserId,
-    /// Their e-mail.
+    /// The inviter's e-mail address.
     pub invited_by_email: EmailAddress,
-    /// When it was made.
+    /// When the invitation was created.
     pub created_at: Time,
-    /// When it ends by itself.
+    /// When the invitation expires.
     pub expires_at: Time,
-    /// The fate of its mail.
+    /// The delivery status of the invitation's mail.
     pub delivery: Delivery,
-    /// The page that its link leads to: a mail that is sent again carries the very same link.
+    /// The page that the link opens, stored so that every mail of the invitation carries the same link.
     pub link_page: Url,
-    /// What its recipient's budget had for its mail. Only a guess begins here, so that any will do where there is none.
+    /// The state of the recipient's budget after the invitation's mail. This is a hint; any default is safe.
     #[serde(default)]
     pub recipient_budget: BudgetState,
 }
 
 impl Pending {
-    /// Whether it can still be accepted, as far as its own time goes. TTL deletion plays no part in it.
+    /// The status by the expiry alone. TTL deletion is not relied on: it may happen days later.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
         if now < self.expires_at {
@@ -115,28 +118,28 @@ impl Pending {
     }
 }
 
-/// An invitation with its pending part, as read together.
+/// The state of an invitation: its item and its pending row, read together.
 #[derive(Clone, Debug)]
 pub struct InvitationState {
-    /// What never changes.
+    /// The invitation item.
     pub invitation: Invitation,
-    /// The pending part; none once it ended.
+    /// The pending row; `None` once the invitation has ended.
     pub pending: Option<Pending>,
 }
 
 impl InvitationState {
-    /// Whether it stands open: the pending part, or why there is none. An expired one counts as open.
+    /// Returns the pending row unless the invitation has ended. An expired invitation has not ended.
     pub fn open(&self) -> Result<&Pending, Error> {
         match (&self.invitation.end, &self.pending) {
             (Some(end), _) if end.status == Status::Accepted => Err(Error::InvitationUsed),
             (Some(_), _) => Err(Error::InvitationRevoked),
-            // The two end in one transaction: they were read on both sides of it.
+            // One transaction ends both items, so this read is torn: it saw one item before and the other after.
             (None, None) => Err(Error::Stale),
             (None, Some(pending)) => Ok(pending),
         }
     }
 
-    /// Whether it can be accepted by its time, besides standing open.
+    /// Returns the pending row unless the invitation has ended or expired.
     pub fn live(&self, now: Time) -> Result<&Pending, Error> {
         let pending = self.open()?;
         match pending.status(now) {
@@ -146,24 +149,24 @@ impl InvitationState {
     }
 }
 
-/// What is known of the e-mail's owner and of the workspace when somebody invites.
+/// The facts about the inviter, the invitee and the workspace that decide whether an invitation is permitted.
 #[derive(Clone, Copy, Debug)]
 pub struct InviteFacts<'a> {
-    /// Who invites.
+    /// The inviter's e-mail address.
     pub inviter: &'a EmailAddress,
-    /// Their role.
+    /// The inviter's role.
     pub inviter_role: Role,
     /// The role of the pending invitation that this one replaces.
     pub replaced_role: Option<Role>,
-    /// Where to.
+    /// The workspace that the invitation is for.
     pub workspace: WorkspaceId,
-    /// The workspace that the invited e-mail's account is in.
+    /// The workspace that the invitee is a member of.
     pub invitee_workspace: Option<WorkspaceId>,
-    /// Pending invitations of the workspace once this one replaced its predecessor and the expired were cleaned up.
+    /// The workspace's pending invitations after this one replaced its predecessor and expired ones were deleted.
     pub pending_after: u64,
 }
 
-/// Whether `email` may be invited as `role`.
+/// Decides whether the inviter may invite `email`.
 pub fn may_invite(facts: InviteFacts<'_>, email: &EmailAddress) -> Result<(), Error> {
     if facts
         .replaced_role
@@ -185,7 +188,7 @@ pub fn may_invite(facts: InviteFacts<'_>, email: &EmailAddress) -> Result<(), Er
     Ok(())
 }
 
-/// Whether an invitation may be extended to `expires_at`.
+/// Decides whether an invitation may be extended to `expires_at`.
 pub fn extend(expires_at: Time, now: Time) -> Result<(), Error> {
     if expires_at > now && expires_at <= now.plus(EXPIRY_MAX) {
         Ok(())
@@ -202,7 +205,7 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn invited(end: Option<Status>, pending: bool) -> InvitationState {
+    fn state(end: Option<Status>, pending: bool) -> InvitationState {
         let email = EmailAddress::parse("ann@example.com").unwrap();
         let id = InvitationId::from_bytes([1; 16]);
         let user = UserId::from_bytes([2; 16]);
@@ -240,26 +243,23 @@ mod tests {
     }
 
     #[test]
-    fn an_end_decides_and_a_missing_pending_part_is_a_torn_read() {
+    fn an_ended_invitation_is_not_open_and_a_missing_pending_row_is_a_torn_read() {
         assert_eq!(
-            invited(Some(Status::Accepted), false).open().unwrap_err(),
+            state(Some(Status::Accepted), false).open().unwrap_err(),
             Error::InvitationUsed
         );
         assert_eq!(
-            invited(Some(Status::Revoked), false).open().unwrap_err(),
+            state(Some(Status::Revoked), false).open().unwrap_err(),
             Error::InvitationRevoked
         );
-        assert_eq!(invited(None, false).open().unwrap_err(), Error::Stale);
-        assert!(invited(None, true).live(at(999)).is_ok());
-        assert_eq!(
-            invited(None, true).live(at(1000)).unwrap_err(),
-            Error::InvitationExpired
-        );
-        assert!(invited(None, true).open().is_ok());
+        assert_eq!(state(None, false).open().unwrap_err(), Error::Stale);
+        assert!(state(None, true).live(at(999)).is_ok());
+        assert_eq!(state(None, true).live(at(1000)).unwrap_err(), Error::InvitationExpired);
+        assert!(state(None, true).open().is_ok());
     }
 
     #[test]
-    fn an_expiry_lies_within_ninety_days() {
+    fn an_expiry_must_be_in_the_future_and_within_ninety_days() {
         let now = at(0);
         assert!(extend(now, now).is_err());
         assert!(extend(at(1), now).is_ok());

@@ -1,4 +1,4 @@
-//! A member, as the workspace's list shows it.
+//! The member row of a workspace's list.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,20 +12,20 @@ use crate::ids::UserId;
 /// A member of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// The user.
+    /// The user's id.
     pub id: UserId,
-    /// Their e-mail.
+    /// The user's e-mail address.
     pub email: EmailAddress,
-    /// Their name.
+    /// The user's name, if they gave one.
     pub name: Option<Name>,
-    /// Their role.
+    /// The user's role in the workspace.
     pub role: Role,
-    /// When they joined.
+    /// When the user joined the workspace.
     pub joined_at: Time,
 }
 
 impl Member {
-    /// `user` as the member that `membership` makes of them.
+    /// The member row of `user` under `membership`.
     #[must_use]
     pub fn of(user: &User, membership: &Membership) -> Self {
         Self {

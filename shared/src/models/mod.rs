@@ -1,4 +1,4 @@
-//! What the service is about: parsed types and pure rules. Nothing here reads a clock, a network or a table.
+//! The domain: parsed types and pure rules. Nothing here reads a clock, a network or a table.
 
 pub mod delivery;
 pub mod email;

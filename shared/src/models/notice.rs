@@ -1,4 +1,4 @@
-//! Notices to a workspace's owners that a share of their tier's limit is used up.
+//! Notices to a workspace's owners that usage reached a threshold of the tier's limit.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,34 +9,35 @@ use super::usage::Tier;
 use crate::clock::Time;
 use crate::ids::{UserId, WorkspaceId};
 
-/// How long a claim on sending holds: longer than a turn and the step in which it ends.
+/// How long a claim on a notice lasts: longer than [`SEND_BATCH_MAX`] and the last step of a batch together.
 pub const LEASE: Duration = Duration::from_secs(60);
-/// How long a turn of telling owners goes on; who is left is told in the next one. The step in which it ends (a mail, that it
-/// was told, that all were told) takes 2.5 s and twice a step of a call at most, so that a turn is over long before its claim.
+/// How long one worker goes on sending a notice's mails before it releases the notice. The next batch notifies the
+/// remaining owners. The last step of a batch sends one mail (2.5 s at most) and makes two writes (one step of a call
+/// each), so a batch ends well before its claim's lease.
 pub const SEND_BATCH_MAX: Duration = Duration::from_secs(10);
-/// After which a notice is given up.
+/// Age at which a notice is given up.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// A notice, from the transaction that found the threshold crossed until every owner was told.
+/// A notice. It exists from the transaction that found the threshold reached until every owner is notified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Whose usage it is.
+    /// The workspace whose usage reached the threshold.
     pub workspace_id: WorkspaceId,
-    /// The UTC month, `2026-01`.
+    /// The UTC month, such as `2026-01`.
     pub month: String,
-    /// The tier whose limit it is about.
+    /// The tier whose limit the threshold is a share of.
     pub tier: Tier,
-    /// The share of the limit, in percent.
+    /// The threshold, in percent of the limit.
     pub percent: u8,
-    /// When the threshold was found crossed.
+    /// When the threshold was found to be reached.
     pub created_at: Time,
-    /// The owners who were told.
+    /// The owners who were notified.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub notified: BTreeSet<UserId>,
 }
 
 impl Notice {
-    /// A notice of a threshold that is found crossed `now`.
+    /// A notice about a threshold that was found to be reached `now`.
     #[must_use]
     pub fn new(workspace_id: WorkspaceId, month: String, tier: Tier, percent: u8, now: Time) -> Self {
         Self {
@@ -49,7 +50,7 @@ impl Notice {
         }
     }
 
-    /// Whether it is no longer worth sending.
+    /// Whether the notice is too old to be sent.
     #[must_use]
     pub fn is_given_up(&self, now: Time) -> bool {
         now.since(self.created_at) > GIVEN_UP_AFTER

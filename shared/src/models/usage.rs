@@ -1,11 +1,11 @@
-//! Usage: what is counted, in which period, against which limit.
+//! Usage: the counts, the periods they are summed over, and the tiers' limits.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Time;
 
-/// A plan.
+/// A workspace's plan, which sets its monthly limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
@@ -18,7 +18,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// Units a month; none is unlimited.
+    /// The limit in units per month; `None` when the tier is unlimited.
     #[must_use]
     pub fn limit(self) -> Option<u64> {
         match self {
@@ -28,7 +28,7 @@ impl Tier {
         }
     }
 
-    /// The tier's name on the wire and in the table.
+    /// The tier's name in JSON and in the table.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Tier {
     }
 }
 
-/// Counted usage. Sums are wider than a record's count, so that none overflows.
+/// Counted usage. The sums are wider than the count of a record, so that they do not overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Location events, one unit each.
@@ -49,7 +49,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Units in halves, so that sums stay exact.
+    /// The number of half units. Half units are whole numbers, so sums stay exact.
     #[must_use]
     pub fn half_units(self) -> u128 {
         self.location_events
@@ -57,7 +57,7 @@ impl Usage {
             .saturating_add(self.action_deliveries)
     }
 
-    /// Both together.
+    /// The sum of both usages.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -67,10 +67,10 @@ impl Usage {
     }
 }
 
-/// The shares of a tier's limit, in percent, whose crossing the owners hear of: once a month each.
+/// The thresholds, in percent of a tier's limit, that owners are notified of. Each is notified once per month.
 pub const THRESHOLDS: [u8; 2] = [80, 100];
 
-/// The thresholds of `tier` that a month's usage has reached. An unlimited tier has none.
+/// The thresholds of `tier` that a month's usage has reached. An unlimited tier has no thresholds.
 pub fn reached(tier: Tier, month: Usage) -> impl Iterator<Item = u8> {
     THRESHOLDS.into_iter().filter(move |percent| {
         tier.limit()
@@ -78,18 +78,18 @@ pub fn reached(tier: Tier, month: Usage) -> impl Iterator<Item = u8> {
     })
 }
 
-/// A period, from its first to its last whole second.
+/// A period, given by the start of its first and of its last second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// Its first moment.
+    /// The start of the period.
     pub start: Time,
-    /// The start of its last second.
+    /// The start of the period's last second.
     pub end: Time,
 }
 
-/// The UTC day and the UTC month that `now` is in.
+/// The UTC day and the UTC month that contain `now`.
 ///
-/// None outside the years that a calendar covers, which no clock shows.
+/// Returns `None` for a time outside the calendar's years, which a real clock never shows.
 #[must_use]
 pub fn periods(now: Time) -> Option<(Period, Period)> {
     let date: jiff::civil::Date = now.date().parse().ok()?;
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn periods_end_with_their_last_second() {
+    fn a_period_ends_at_the_start_of_its_last_second() {
         let (day, month) = periods("2024-02-29T12:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(day.start.to_string(), "2024-02-29T00:00:00.000Z");
         assert_eq!(day.end.to_string(), "2024-02-29T23:59:59.000Z");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_reached_with_its_last_half_unit() {
+    fn a_threshold_is_reached_exactly_at_its_last_half_unit() {
         let month = |halves| Usage {
             location_events: 0,
             action_deliveries: halves,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_half_a_unit() {
+    fn an_action_delivery_counts_half_a_unit() {
         let usage = Usage {
             location_events: 10_000,
             action_deliveries: 5_001,

@@ -1,4 +1,4 @@
-//! Usage records: what one says, and whether it is taken.
+//! Usage records: parsing them, and deciding whether they are accepted.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use super::usage::Usage;
 use crate::clock::Time;
 use crate::ids::{RecordId, WorkspaceId};
 
-/// How late a record may come.
+/// The oldest usage that a record may report.
 pub const LATE_MAX: Duration = Duration::from_secs(35 * 24 * 3600);
-/// How far ahead of this clock a record's own may be.
+/// How far in the future a record's time may be, to tolerate clocks that differ.
 pub const AHEAD_MAX: Duration = Duration::from_secs(300);
-/// How long a taken record is remembered: longer than it could be taken again.
+/// How long the id of an accepted record is kept: longer than [`LATE_MAX`], so that a repeated record is never counted
+/// twice.
 pub const REMEMBERED: Duration = Duration::from_secs(36 * 24 * 3600);
 
-/// What was used.
+/// The kind of usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -28,56 +29,56 @@ pub enum Kind {
 /// A usage record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRecord {
-    /// Its id: a record counts once however often it comes.
+    /// The record's id. Records with the same id are counted once.
     pub id: RecordId,
-    /// Whose usage it is.
+    /// The workspace that the usage belongs to.
     pub workspace_id: WorkspaceId,
-    /// What was used.
+    /// The kind of usage.
     pub kind: Kind,
-    /// How often; at least once.
+    /// The number of events; at least 1.
     pub count: u64,
-    /// When.
+    /// When the usage occurred.
     pub occurred_at: Time,
 }
 
-/// Why a record is not taken. Sending it again changes nothing.
+/// Why a record is refused. A retry would be refused again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is no JSON object of the fields it must have.
+    /// The text is not a JSON object with the required fields.
     #[error("it is no usage record")]
     Malformed,
-    /// It says nothing.
+    /// The count is 0.
     #[error("its count is 0")]
-    Nothing,
-    /// It comes too late.
+    ZeroCount,
+    /// The usage occurred too long ago.
     #[error("it occurred more than 35 days ago")]
     Late,
-    /// It has not happened yet.
+    /// The usage occurred too far in the future.
     #[error("it occurred more than 5 minutes ahead")]
     Ahead,
-    /// There is no such workspace.
+    /// The workspace does not exist.
     #[error("its workspace does not exist")]
     UnknownWorkspace,
 }
 
-/// A record that is not taken, as the log tells of it.
+/// A refused record, as it is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Its id, where that could be read.
+    /// The record's id, if it could be read.
     pub id: Option<RecordId>,
-    /// Why.
+    /// Why the record is refused.
     pub reason: Refusal,
 }
 
-/// What is left of a record whose other fields are not as they must be.
+/// The id of a record whose other fields may be invalid.
 #[derive(Deserialize)]
-struct Named {
+struct OnlyId {
     id: String,
 }
 
-/// A record as it is sent. Unknown fields are ignored.
+/// A record before its fields are parsed. Unknown fields are ignored.
 #[derive(Deserialize)]
-struct Sent {
+struct RawRecord {
     id: String,
     workspace_id: String,
     kind: Kind,
@@ -86,7 +87,7 @@ struct Sent {
 }
 
 impl UsageRecord {
-    /// Reads a record, and decides whether it is in time.
+    /// Parses a record and checks its count and time.
     pub fn parse(text: &str, now: Time) -> Result<Self, Refused> {
         Self::read(text, now).map_err(|reason| Refused {
             id: id_of(text),
@@ -95,20 +96,20 @@ impl UsageRecord {
     }
 
     fn read(text: &str, now: Time) -> Result<Self, Refusal> {
-        // A list of the same values would be read as the fields in their order.
+        // serde would also accept a JSON array, and read its values as the fields in order.
         if !text.trim_start().starts_with('{') {
             return Err(Refusal::Malformed);
         }
-        let sent: Sent = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
+        let raw: RawRecord = serde_json::from_str(text).map_err(|_| Refusal::Malformed)?;
         let record = Self {
-            id: sent.id.parse().map_err(|_| Refusal::Malformed)?,
-            workspace_id: sent.workspace_id.parse().map_err(|_| Refusal::Malformed)?,
-            kind: sent.kind,
-            count: sent.count,
-            occurred_at: sent.occurred_at.parse().map_err(|_| Refusal::Malformed)?,
+            id: raw.id.parse().map_err(|_| Refusal::Malformed)?,
+            workspace_id: raw.workspace_id.parse().map_err(|_| Refusal::Malformed)?,
+            kind: raw.kind,
+            count: raw.count,
+            occurred_at: raw.occurred_at.parse().map_err(|_| Refusal::Malformed)?,
         };
         if record.count == 0 {
-            return Err(Refusal::Nothing);
+            return Err(Refusal::ZeroCount);
         }
         if now.since(record.occurred_at) > LATE_MAX {
             return Err(Refusal::Late);
@@ -119,7 +120,7 @@ impl UsageRecord {
         Ok(record)
     }
 
-    /// What it adds.
+    /// The usage that the record adds.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let count = u128::from(self.count);
@@ -136,10 +137,11 @@ impl UsageRecord {
     }
 }
 
-/// The id of what may be no record otherwise. It is a UUID, so that nothing else of the text comes along.
+/// The id in a text that may otherwise not be a record. The id must be a UUID, so that no other part of the text is
+/// logged.
 fn id_of(text: &str) -> Option<RecordId> {
     let object = Some(text).filter(|text| text.trim_start().starts_with('{'))?;
-    let Named { id } = serde_json::from_str(object).ok()?;
+    let OnlyId { id } = serde_json::from_str(object).ok()?;
     id.parse().ok()
 }
 
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_in_capitals_and_a_time_with_an_offset_are_the_same_record() {
+    fn an_upper_case_id_and_a_time_with_an_offset_are_normalized() {
         let plain = parsed("id", &json!(ID)).unwrap();
         assert_eq!(parsed("id", &json!(ID.to_uppercase())).unwrap(), plain);
         assert_eq!(
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_malformed() {
+    fn a_text_that_is_not_a_record_is_malformed() {
         let wrong = [
             ("id", json!("7")),
             ("id", json!(format!("{{{ID}}}"))),
@@ -199,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_any_whole_number_from_one() {
-        assert_eq!(parsed("count", &json!(0)), Err(Refusal::Nothing));
+    fn a_count_may_be_any_whole_number_except_0() {
+        assert_eq!(parsed("count", &json!(0)), Err(Refusal::ZeroCount));
         assert_eq!(
             parsed("count", &json!(u64::MAX)).unwrap().usage().location_events,
             u128::from(u64::MAX)
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_taken_from_35_days_back_to_5_minutes_ahead() {
+    fn a_record_is_accepted_from_35_days_in_the_past_to_5_minutes_in_the_future() {
         let at = |time: Time| parsed("occurred_at", &json!(time)).map(|_| ());
         let millisecond = Duration::from_millis(1);
         assert_eq!(at(now().minus(LATE_MAX)), Ok(()));

@@ -13,42 +13,43 @@ use crate::ids::{SessionId, UserId, WorkspaceId};
 
 /// How long an access token is valid.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
-/// How long a refresh token, and with it an idle session, is valid.
+/// How long a refresh token is valid, and so how long an unused session lasts.
 pub const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long the predecessor of a refresh token still gets the same successor.
+/// How long the previous refresh token still returns the current one.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(30);
-/// Sessions a user has at most; a further login ends the oldest. It keeps the user's item within one read unit.
+/// The most sessions that a user may have. Another login ends the oldest session. The limit keeps the user item within
+/// one read unit.
 pub const SESSIONS_MAX: usize = 16;
 
-/// An account, as its item holds it: the truth about who is in which workspace.
+/// An account, as stored in the user item. It is the source of truth for the user's membership and sessions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
-    /// Its id.
+    /// The user's id.
     pub id: UserId,
-    /// Its e-mail address, unique among accounts.
+    /// The user's e-mail address, unique among accounts.
     pub email: EmailAddress,
-    /// Its name.
+    /// The user's name.
     pub name: Option<Name>,
-    /// The Argon2id hash of its password, a PHC string.
+    /// The Argon2id hash of the password, a PHC string.
     pub password_hash: PasswordHash,
     /// The company given at registration.
     pub company: Option<Name>,
-    /// True once a mailed proof came back.
+    /// True once the user has presented a token that was mailed to the address.
     pub email_verified: bool,
-    /// Raised by logout, removal and downgrade: every token of the account ends.
+    /// The user's epoch. Logout, removal and downgrade raise it, which ends every token of the account.
     pub epoch: u64,
-    /// Its sessions.
+    /// The user's sessions.
     #[serde(default)]
     pub sessions: BTreeMap<SessionId, Session>,
-    /// Its place in a workspace, if it is in one.
+    /// The user's membership, if they are in a workspace.
     pub membership: Option<Membership>,
-    /// When it was made.
+    /// When the account was created.
     pub created_at: Time,
-    /// When it last changed.
+    /// When the account last changed.
     pub updated_at: Time,
 }
 
-/// The hash of a password, a PHC string. It does not show itself, and has no `==`.
+/// The hash of a password, a PHC string. `Debug` does not print it, and it cannot be compared with `==`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(pub String);
@@ -59,30 +60,30 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
-/// A user's place in a workspace.
+/// A user's membership in a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The role in it.
+    /// The user's role in the workspace.
     pub role: Role,
     /// When the user joined.
     pub joined_at: Time,
-    /// The workspace's epoch then: tokens from before count as minted at it.
+    /// The workspace's epoch when the user joined. Older tokens of the user count as made at this epoch.
     pub joined_epoch: u64,
-    /// The user's own epoch then.
+    /// The user's epoch when they joined.
     #[serde(default)]
     pub user_epoch: u64,
-    /// The user's epoch since they were last demoted from owner.
+    /// The user's epoch after they were last demoted from owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_owner: Option<u64>,
-    /// The user's epoch since they were last demoted below manager.
+    /// The user's epoch after they were last demoted below manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_manager: Option<u64>,
 }
 
 impl Membership {
-    /// A place that is taken now, by a user of `user_epoch`.
+    /// The membership of a user of epoch `user_epoch` who joins at `joined_at`.
     #[must_use]
     pub fn new(workspace_id: WorkspaceId, role: Role, joined_at: Time, joined_epoch: u64, user_epoch: u64) -> Self {
         Self {
@@ -96,45 +97,47 @@ impl Membership {
         }
     }
 
-    /// Whether the member has had the right to invite for `role` all the time since their epoch was `sent`: an invitation
-    /// whose inviter lost it stays dead, though they may have it again. Epochs, as clocks may differ.
+    /// Whether the member has had the right to invite for `role` without interruption since their epoch was `epoch`.
+    ///
+    /// An invitation stays revoked when its inviter lost that right, even if they have it again. Epochs decide instead
+    /// of times, because clocks may differ.
     #[must_use]
-    pub fn could_invite_since(&self, role: Role, sent: u64) -> bool {
-        let lost = if role == Role::Owner {
+    pub fn could_invite_since(&self, role: Role, epoch: u64) -> bool {
+        let right_lost_at = if role == Role::Owner {
             self.lost_owner
         } else {
             self.lost_manager
         };
-        self.role.may_invite(role) && self.user_epoch <= sent && lost.is_none_or(|lost| lost <= sent)
+        self.role.may_invite(role) && self.user_epoch <= epoch && right_lost_at.is_none_or(|lost| lost <= epoch)
     }
 }
 
-/// A login that goes on by refreshing.
+/// A login session, which each refresh prolongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// How often it was refreshed: the refresh token of this number is the current one.
+    /// The number of refreshes. The refresh token that carries this number is the current one.
     pub generation: u64,
-    /// When it was last refreshed, or made.
+    /// When the session was last refreshed, or created.
     pub rotated_at: Time,
-    /// When its current refresh token expires.
+    /// When the current refresh token expires.
     pub expires_at: Time,
-    /// The workspace it was made in.
+    /// The workspace that the user was in when the session was created.
     pub workspace_id: Option<WorkspaceId>,
-    /// That workspace's epoch then.
+    /// The epoch of that workspace when the session was created.
     pub workspace_epoch: u64,
 }
 
-/// What presenting a refresh token means.
+/// How the presentation of a refresh token is to be treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// It is the current one: a successor takes its place.
+    /// The token is the current one. A new token replaces it.
     Rotate,
-    /// It is the immediate predecessor, in time, and the current one is unused: the answer was lost, or a second tab
-    /// asked. The current one is given again.
+    /// The token is the previous one, within [`REFRESH_GRACE`]: the response was lost, or a second browser tab
+    /// refreshed too. The current token is returned again.
     Repeat,
-    /// It was replaced before: somebody has a copy, and the session ends.
+    /// The token was replaced earlier. It may have been stolen, so the session ends.
     Reuse,
-    /// It has expired, or never was.
+    /// The token has expired or was never issued.
     Invalid,
 }
 
@@ -151,7 +154,7 @@ impl Session {
         }
     }
 
-    /// What presenting the refresh token of `generation` means.
+    /// Decides how the refresh token of `generation` is to be treated.
     #[must_use]
     pub fn refresh(&self, generation: u64, now: Time) -> Refresh {
         if now >= self.expires_at || generation > self.generation {
@@ -166,40 +169,41 @@ impl Session {
         Refresh::Reuse
     }
 
-    /// Whether the session was ended by its workspace's revocation of all sessions: `current` is the workspace that
-    /// the user is in and its epoch. A session from before joining counts as made at the epoch of joining.
+    /// Whether the workspace has revoked all sessions since this session was created. `workspace_epoch` is the current
+    /// epoch of the workspace that the user is in. A session from before the user joined counts as created when they
+    /// joined.
     #[must_use]
     pub fn is_revoked(&self, membership: &Membership, workspace_epoch: u64) -> bool {
-        let made_at = if self.workspace_id == Some(membership.workspace_id) {
+        let created_epoch = if self.workspace_id == Some(membership.workspace_id) {
             self.workspace_epoch
         } else {
             membership.joined_epoch
         };
-        made_at != workspace_epoch
+        created_epoch != workspace_epoch
     }
 }
 
 impl User {
-    /// The name, or the local part of the e-mail where none was given.
+    /// The user's name, or the local part of the e-mail address if they gave no name.
     #[must_use]
     pub fn display_name(&self) -> &str {
         let local_part = || self.email.as_str().split('@').next().unwrap_or_default();
         self.name.as_ref().map_or_else(local_part, Name::as_str)
     }
 
-    /// The sessions that a further login must end: the expired, and the oldest beyond the limit.
+    /// The sessions that another login must end: the expired ones, and the oldest ones above the limit.
     #[must_use]
     pub fn sessions_to_evict(&self, now: Time) -> Vec<SessionId> {
-        let mut live: Vec<_> = self
+        let mut unexpired: Vec<_> = self
             .sessions
             .iter()
             .filter(|(_, session)| session.expires_at > now)
             .collect();
-        live.sort_by_key(|(id, session)| (session.rotated_at, **id));
-        let surplus = (live.len() + 1).saturating_sub(SESSIONS_MAX);
+        unexpired.sort_by_key(|(id, session)| (session.rotated_at, **id));
+        let surplus = (unexpired.len() + 1).saturating_sub(SESSIONS_MAX);
         let expired = self.sessions.iter().filter(|(_, session)| session.expires_at <= now);
         expired
-            .chain(live.into_iter().take(surplus))
+            .chain(unexpired.into_iter().take(surplus))
             .map(|(id, _)| *id)
             .collect()
     }
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_token_rotates_and_its_predecessor_repeats_for_a_while() {
+    fn the_current_token_rotates_and_the_previous_one_repeats_within_the_grace_period() {
         let now = Time::from_millis(100_000);
         assert_eq!(session(5, 100_000).refresh(5, now), Refresh::Rotate);
         assert_eq!(session(5, 70_001).refresh(4, now), Refresh::Repeat);
@@ -231,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn a_right_that_was_lost_is_lost_for_what_was_sent_before() {
+    fn losing_the_right_to_invite_ends_only_the_invitations_created_before() {
         let joined_at = Time::from_millis(0);
         let mut inviter = Membership::new(WorkspaceId::from_bytes([1; 16]), Role::Owner, joined_at, 0, 10);
         assert!(inviter.could_invite_since(Role::Owner, 10));
         assert!(
             !inviter.could_invite_since(Role::Member, 9),
-            "sent before they joined again"
+            "created before the inviter joined again"
         );
         inviter.lost_owner = Some(20);
         assert!(!inviter.could_invite_since(Role::Owner, 19));
@@ -246,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_session_from_before_joining_counts_from_joining() {
+    fn a_session_from_before_joining_counts_as_created_when_the_user_joined() {
         let workspace_id = WorkspaceId::from_bytes([1; 16]);
         let membership = Membership::new(workspace_id, Role::Member, Time::from_millis(0), 3, 0);
         assert!(!session(0, 0).is_revoked(&membership, 3));
         assert!(session(0, 0).is_revoked(&membership, 4));
-        let made_there = Session::new(Some((workspace_id, 4)), Time::from_millis(0));
-        assert!(!made_there.is_revoked(&membership, 4));
-        assert!(made_there.is_revoked(&membership, 5));
+        let created_in_workspace = Session::new(Some((workspace_id, 4)), Time::from_millis(0));
+        assert!(!created_in_workspace.is_revoked(&membership, 4));
+        assert!(created_in_workspace.is_revoked(&membership, 5));
     }
 }

@@ -1,4 +1,4 @@
-//! A workspace.
+//! Workspaces, their settings, and updates to them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,53 +8,54 @@ use super::usage::Tier;
 use crate::clock::Time;
 use crate::ids::WorkspaceId;
 
-/// Units for display.
+/// The units in which distances are displayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnitSystem {
-    /// Miles, feet.
+    /// Miles and feet.
     #[default]
     Imperial,
-    /// Kilometres, metres.
+    /// Kilometres and metres.
     Metric,
 }
 
-/// A workspace, as its item holds it.
+/// A workspace, as stored in its item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
-    /// Its id.
+    /// The workspace's id.
     pub id: WorkspaceId,
-    /// Its name.
+    /// The workspace's name.
     pub name: Name,
-    /// Unique among workspaces, and stable.
+    /// The slug: unique among workspaces, and never changed.
     pub slug: String,
-    /// What members may set.
+    /// The settings that members may change.
     #[serde(flatten)]
     pub settings: Settings,
-    /// The plan it is on.
+    /// The plan.
     pub tier: Tier,
-    /// Raised to end all sessions of all members.
+    /// The workspace's epoch. Raising it ends all sessions of all members.
     pub epoch: u64,
-    /// Raised by each update, which is what changes the representation.
+    /// The number of updates. The entity tag is derived from it.
     pub version: u64,
-    /// The last updates that were meant for one version, the newest last: a repeated write knows its own effect.
+    /// The ids of the last conditional updates, the newest last. A retry finds its own id here if it was already
+    /// applied.
     #[serde(default)]
     pub changes: Vec<ChangeId>,
-    /// Signs the cursors of its lists, in base64url.
+    /// The key that signs the cursors of the workspace's lists, in base64url.
     pub cursor_key: String,
-    /// Members whose role is owner.
+    /// The number of owners.
     pub owner_count: u64,
-    /// Members.
+    /// The number of members, owners included.
     pub member_count: u64,
-    /// Pending invitations, expired ones that were not yet cleaned up included.
+    /// The number of pending invitations, including expired ones that are not deleted yet.
     pub pending_count: u64,
-    /// When it was made.
+    /// When the workspace was created.
     pub created_at: Time,
-    /// When one of its settings last changed.
+    /// When the name or a setting last changed.
     pub updated_at: Time,
 }
 
-/// What members may set of a workspace besides its name.
+/// The settings that members may change, apart from the workspace's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// An http or https URL.
@@ -71,9 +72,9 @@ pub struct Settings {
     pub support_email: Option<String>,
     /// An http or https URL.
     pub slack_connect_url: Option<String>,
-    /// Units for display.
+    /// The units in which distances are displayed.
     pub unit_system: UnitSystem,
-    /// Where the service runs; nobody sets it through the API.
+    /// Where the service runs the workspace. No route of the API sets it.
     pub lane: Option<String>,
     /// A JSON object as text.
     pub map_home: Option<String>,
@@ -97,7 +98,7 @@ impl Default for Settings {
 }
 
 impl Workspace {
-    /// A new workspace with one member, its owner.
+    /// A new workspace whose only member is its owner.
     #[must_use]
     pub fn new(id: WorkspaceId, name: Name, slug: String, cursor_key: String, now: Time) -> Self {
         Self {
@@ -120,46 +121,46 @@ impl Workspace {
 }
 
 impl Workspace {
-    /// The strong entity tag of its representation, quotes included.
+    /// The strong entity tag of the workspace's representation, with its quotes.
     #[must_use]
     pub fn entity_tag(&self) -> String {
         format!("\"{}.{}\"", self.id, self.version)
     }
 
-    /// The updates that it remembers once `change` is the newest of them.
+    /// The value of `changes` after the update `change`.
     #[must_use]
     pub fn changes_with(&self, change: &ChangeId) -> Vec<ChangeId> {
-        let kept = self.changes.len().saturating_sub(CHANGES_KEPT - 1);
-        self.changes.iter().skip(kept).chain([change]).cloned().collect()
+        let dropped = self.changes.len().saturating_sub(CHANGES_MAX - 1);
+        self.changes.iter().skip(dropped).chain([change]).cloned().collect()
     }
 }
 
-/// Updates that a workspace remembers: as many may follow one whose answer was lost before its repetition comes.
-const CHANGES_KEPT: usize = 4;
+/// How many update ids a workspace keeps. A retry still recognizes its own update after three later updates.
+const CHANGES_MAX: usize = 4;
 
-/// One request's update, whichever of its tries comes through.
+/// The id of one request's update, the same for every attempt to write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChangeId(String);
 
 impl ChangeId {
-    /// The change of `random` bits.
+    /// An id made of random bytes.
     #[must_use]
     pub fn new(random: [u8; 8]) -> Self {
         Self(u64::from_be_bytes(random).to_string())
     }
 }
 
-/// What a new workspace is made of; everything else of it is as in every new one.
+/// The attributes in which new workspaces differ. All other attributes of a new workspace have default values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedWorkspace {
-    /// Its id.
+    /// The workspace's id.
     pub id: WorkspaceId,
-    /// Its name.
+    /// The workspace's name.
     pub name: Name,
-    /// Its slug.
+    /// The workspace's slug.
     pub slug: String,
-    /// When it was made.
+    /// When the workspace was created.
     pub created_at: Time,
 }
 
@@ -175,27 +176,27 @@ impl From<&Workspace> for CreatedWorkspace {
 }
 
 impl CreatedWorkspace {
-    /// The workspace as it was when it was new, without the key of its cursors.
+    /// The workspace as it was when it was created, but with an empty `cursor_key`.
     #[must_use]
     pub fn workspace(self) -> Workspace {
         Workspace::new(self.id, self.name, self.slug, String::new(), self.created_at)
     }
 }
 
-/// What becomes of one field in an update.
+/// The change that an update makes to one field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
     /// The field keeps its value.
     #[default]
     Keep,
-    /// The field goes back to being unset.
+    /// The field becomes unset.
     Clear,
-    /// The field takes a value.
+    /// The field gets a new value.
     Set(T),
 }
 
 impl<T> Change<T> {
-    /// A view of the change.
+    /// Borrows the value.
     #[must_use]
     pub fn as_ref(&self) -> Change<&T> {
         match self {
@@ -205,7 +206,7 @@ impl<T> Change<T> {
         }
     }
 
-    /// The change of a field that is never unset: clearing it sets `default`.
+    /// Replaces `Clear` by setting `default`, for a field that always has a value.
     #[must_use]
     pub fn or_default(self, default: T) -> Self {
         match self {
@@ -215,7 +216,7 @@ impl<T> Change<T> {
     }
 }
 
-/// An update: absent fields keep their value, null ones are cleared.
+/// An update of a workspace. A field that is absent from the request keeps its value, and a null clears it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Settings")]
 pub struct WorkspaceUpdate {
@@ -231,7 +232,7 @@ pub struct WorkspaceUpdate {
     pub map_home: Change<String>,
 }
 
-/// The slug of a name: lower-case ASCII letters, digits and single hyphens, at most 60 characters, never empty.
+/// Derives a slug from a name: lower-case ASCII letters, digits and single hyphens, 1 to 60 characters.
 #[must_use]
 pub fn slug_of(name: &Name) -> String {
     let mut slug = slug::slugify(name.as_str());
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_four_changes_are_remembered() {
+    fn the_last_four_update_ids_are_kept() {
         let mut workspace = workspace();
         for number in 0..9_u64 {
             let change = ChangeId::new(number.to_be_bytes());
@@ -272,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn a_founding_makes_the_new_workspace_but_for_its_key() {
+    fn a_created_workspace_restores_all_attributes_except_the_cursor_key() {
         let new = workspace();
-        let again = CreatedWorkspace::from(&new).workspace();
-        assert_eq!(again.entity_tag(), new.entity_tag());
+        let restored = CreatedWorkspace::from(&new).workspace();
+        assert_eq!(restored.entity_tag(), new.entity_tag());
         assert_eq!(
-            again,
+            restored,
             Workspace {
                 cursor_key: String::new(),
                 ..new
@@ -287,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slugs_are_safe(text in "\\PC{1,255}") {
+        fn a_slug_has_only_safe_characters_and_a_limited_length(text in "\\PC{1,255}") {
             if let Ok(name) = Name::parse(&text) {
                 let slug = slug_of(&name);
                 prop_assert!(!slug.is_empty() && slug.len() <= 60);

@@ -9,7 +9,7 @@ use super::write::UpdateError;
 use super::{Item, Items, Key, Store, Write};
 use crate::clock::Time;
 use crate::error::Error;
-use crate::models::limit::{BudgetState, Rule, Stamps};
+use crate::models::limit::{BudgetState, Rule, SlotTimes};
 
 /// Seconds that an item outlives its last slot: a clock that is behind must not let it go early.
 const CLOCKS_APART_S: i64 = 900;
@@ -91,7 +91,7 @@ impl Limit {
 }
 
 /// Slot stamps as the item holds them; an attribute that is none is no slot.
-fn stamps(item: &Item) -> Stamps {
+fn stamps(item: &Item) -> SlotTimes {
     item.iter()
         .filter_map(|(name, value)| {
             let index = name.strip_prefix('s')?.parse().ok()?;
