@@ -102,7 +102,20 @@ pub(crate) async fn decline_invitation(
     request_body = AcceptIn,
     responses(
         (status = 200, description = "A session in the workspace", body = AcceptedOut),
-        Refusals<(InvalidCredentials, InvitationExpired, InvitationNotFound, InvitationRevoked, InvitationUsed, InviteEmailMismatch, InviteeUnavailable, PasswordRequired, RateLimited, TokenInvalid, TokenRevoked, WeakPassword)>
+        Refusals<(
+            InvalidCredentials,
+            InvitationExpired,
+            InvitationNotFound,
+            InvitationRevoked,
+            InvitationUsed,
+            InviteEmailMismatch,
+            InviteeUnavailable,
+            PasswordRequired,
+            RateLimited,
+            TokenInvalid,
+            TokenRevoked,
+            WeakPassword,
+        )>
     )
 )]
 pub(crate) async fn accept_invitation(

@@ -62,7 +62,19 @@ pub fn router(app: App) -> Router {
     request_body = InvitationCreateIn,
     responses(
         (status = 201, description = "The invitation", body = InvitationIssuedOut),
-        Refusals<(AlreadyDone, AlreadyMember, Forbidden, IdempotencyKeyReused, InvalidEmail, InvalidRole, InviteeUnavailable, RateLimited, SelfInvite, TooManyPending, WorkspaceNotFound)>
+        Refusals<(
+            AlreadyDone,
+            AlreadyMember,
+            Forbidden,
+            IdempotencyKeyReused,
+            InvalidEmail,
+            InvalidRole,
+            InviteeUnavailable,
+            RateLimited,
+            SelfInvite,
+            TooManyPending,
+            WorkspaceNotFound,
+        )>
     )
 )]
 async fn create_invitation(

@@ -37,7 +37,18 @@ use crate::{authorize, target};
     params(("id" = String, Path, format = "uuid", description = "The invitation"), IdempotencyKeyHeader),
     responses(
         (status = 200, description = "The new invitation", body = InvitationIssuedOut),
-        Refusals<(AlreadyDone, Forbidden, IdempotencyKeyReused, InvitationExpired, InvitationNotFound, InvitationRevoked, InvitationUsed, RateLimited, Validation, WorkspaceNotFound)>
+        Refusals<(
+            AlreadyDone,
+            Forbidden,
+            IdempotencyKeyReused,
+            InvitationExpired,
+            InvitationNotFound,
+            InvitationRevoked,
+            InvitationUsed,
+            RateLimited,
+            Validation,
+            WorkspaceNotFound,
+        )>
     )
 )]
 pub(crate) async fn resend_invitation(

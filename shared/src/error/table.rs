@@ -1,13 +1,14 @@
 //! The macro that turns the table of errors into types.
 
-/// Defines the errors of the API. Each code has one or more errors: its variants, with their payloads, statuses and texts.
+/// Defines the errors of the API. A code has one or more variants, each with its payload, its status and its text.
+// `$name` is a `tt`: a `literal` reaches utoipa's derive in an invisible group, and utoipa ignores the name.
 macro_rules! error_table {
-    ($($code:ident $name:literal {
+    ($($code:ident $name:tt {
         $($variant:ident $(($payload:ty))?: $status:ident, $detail:literal;)+
     })+) => {
-        /// The reason why a request failed. The payload of [`Error::Unavailable`] and [`Error::Internal`] is for the log
-        /// only. [`Error::Stale`] is not a response: [`crate::store::retry_on_conflict`] repeats the decision from a fresh
-        /// read until the request's deadline, and only then the client gets 503.
+        /// The reason why a request failed. The payload of [`Error::Unavailable`] and [`Error::Internal`] is for the
+        /// log only. On [`Error::Stale`], [`crate::store::retry_on_conflict`] repeats the decision from a fresh read. The
+        /// client gets the 503 only at the request's deadline.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Error {
             $($(
@@ -31,7 +32,7 @@ macro_rules! error_table {
             /// Every code, sorted by its name.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$code),+];
 
-            /// The code as it stands in a response.
+            /// Returns the code as a response has it, such as `LAST_OWNER`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {

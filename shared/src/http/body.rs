@@ -1,4 +1,4 @@
-//! Request bodies: limited, parsed once, with all their faults at once.
+//! Request bodies: limited in size, and parsed with all their field errors in one response.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ use super::BODY_BYTES_MAX;
 use crate::error::{Error, FieldError};
 use crate::models::text::Invalid;
 
-/// Reads the body, which may have at most 64 KiB, before anything else looks at the request.
+/// Reads the body, of at most 64 KiB, before the handler runs.
 pub(super) async fn limit(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
@@ -23,26 +23,27 @@ pub(super) async fn limit(request: Request, next: Next) -> Response {
                 .await
         }
         Err(error) if error.is::<LengthLimitError>() => Error::PayloadTooLarge.into_response(),
-        Err(_) => Error::Validation(vec![whole("json_invalid", "The body could not be read")]).into_response(),
+        Err(_) => Error::Validation(vec![body_error("json_invalid", "The body could not be read")]).into_response(),
     }
 }
 
-/// A request's body, not parsed yet: access is checked first.
+/// A request's body, not parsed yet: the handler checks access first.
 #[derive(Clone, Debug)]
 pub struct Payload(Bytes);
 
 impl Payload {
-    /// The body as `T`, or [`Error::Validation`] with every fault of it.
+    /// Parses the body as `T`. [`Error::Validation`] lists every field error.
     pub fn parse<T: Deserr<FieldErrors>>(&self) -> Result<T, Error> {
         if self.0.iter().all(u8::is_ascii_whitespace) {
-            return Err(Error::Validation(vec![whole("missing", "Field required")]));
+            return Err(Error::Validation(vec![body_error("missing", "Field required")]));
         }
-        let value: serde_json::Value = serde_json::from_slice(&self.0)
-            .map_err(|error| Error::Validation(vec![whole("json_invalid", &format!("JSON decode error: {error}"))]))?;
-        deserr::deserialize(value).map_err(|FieldErrors(faults)| Error::Validation(faults))
+        let value: serde_json::Value = serde_json::from_slice(&self.0).map_err(|error| {
+            Error::Validation(vec![body_error("json_invalid", &format!("JSON decode error: {error}"))])
+        })?;
+        deserr::deserialize(value).map_err(|FieldErrors(errors)| Error::Validation(errors))
     }
 
-    /// What tells this body from others: bodies that are the same JSON, however they are written, have one.
+    /// Returns a value that is equal for bodies with the same JSON value, whatever their formatting.
     #[must_use]
     pub fn fingerprint(&self) -> Vec<u8> {
         serde_json::from_slice::<serde_json::Value>(&self.0)
@@ -54,7 +55,7 @@ impl<S: Sync> FromRequest<S> for Payload {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
-        // The limit's layer has read the body; nothing can fail here.
+        // `limit` has read the body already, so this read cannot fail.
         let collected = request.into_body().collect().await;
         Ok(Self(
             collected.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
@@ -62,7 +63,8 @@ impl<S: Sync> FromRequest<S> for Payload {
     }
 }
 
-fn whole(kind: &'static str, msg: &str) -> FieldError {
+/// A field error of the body as a whole.
+fn body_error(kind: &'static str, msg: &str) -> FieldError {
     FieldError {
         kind: kind.into(),
         loc: vec!["body".into()],
@@ -70,7 +72,7 @@ fn whole(kind: &'static str, msg: &str) -> FieldError {
     }
 }
 
-/// The faults of a body.
+/// The field errors of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldErrors(pub Vec<FieldError>);
 
@@ -106,13 +108,13 @@ impl DeserializeError for FieldErrors {
             }
             ErrorKind::Unexpected { msg } => ("value_error", msg),
         };
-        let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
-        faults.push(FieldError {
+        let Self(mut errors) = so_far.unwrap_or(Self(Vec::new()));
+        errors.push(FieldError {
             kind: kind.into(),
             loc,
             msg,
         });
-        ControlFlow::Continue(Self(faults))
+        ControlFlow::Continue(Self(errors))
     }
 }
 
@@ -131,21 +133,21 @@ fn expected(accepted: &[ValueKind]) -> (&'static str, String) {
 
 impl MergeWithError<Self> for FieldErrors {
     fn merge(so_far: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
-        let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
-        faults.extend(other.0);
-        ControlFlow::Continue(Self(faults))
+        let Self(mut errors) = so_far.unwrap_or(Self(Vec::new()));
+        errors.extend(other.0);
+        ControlFlow::Continue(Self(errors))
     }
 }
 
 impl MergeWithError<Invalid> for FieldErrors {
     fn merge(so_far: Option<Self>, other: Invalid, location: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
-        let Self(mut faults) = so_far.unwrap_or(Self(Vec::new()));
-        faults.push(FieldError {
+        let Self(mut errors) = so_far.unwrap_or(Self(Vec::new()));
+        errors.push(FieldError {
             kind: "value_error".into(),
             loc: loc(location),
             msg: other.0.to_owned(),
         });
-        ControlFlow::Continue(Self(faults))
+        ControlFlow::Continue(Self(errors))
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
 
     #[derive(Debug, Deserr)]
     #[deserr(error = FieldErrors)]
-    #[expect(dead_code, reason = "parsing them is what is tested")]
+    #[expect(dead_code, reason = "the test parses the fields and reads none")]
     struct Example {
         #[deserr(try_from(String) = parse_name -> Invalid)]
         name: Name,
@@ -165,7 +167,7 @@ mod tests {
         note: Option<String>,
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "deserr hands over the value")]
+    #[expect(clippy::needless_pass_by_value, reason = "deserr passes the value")]
     fn parse_name(text: String) -> Result<Name, Invalid> {
         Name::parse(&text)
     }
@@ -175,17 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_reported_at_once() {
-        let Err(Error::Validation(faults)) = parse(r#"{"name":"","note":5,"more":1}"#) else {
+    fn one_response_lists_every_field_error() {
+        let Err(Error::Validation(errors)) = parse(r#"{"name":"","note":5,"more":1}"#) else {
             panic!()
         };
-        let mut at: Vec<_> = faults.iter().map(|fault| fault.loc.join(".")).collect();
+        let mut at: Vec<_> = errors.iter().map(|error| error.loc.join(".")).collect();
         at.sort();
         assert_eq!(at, ["body.email", "body.name", "body.note"]);
     }
 
     #[test]
-    fn what_is_no_json_is_said_to_be_none() {
+    fn malformed_json_is_refused() {
         for body in ["", "  ", "{", "[]", "\u{0}", &"[".repeat(60_000)] {
             assert!(matches!(parse(body), Err(Error::Validation(_))), "{body:.20}");
         }

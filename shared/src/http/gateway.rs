@@ -1,4 +1,4 @@
-//! What the gateway in front says of a request. Nothing of it comes from a header that a client sets.
+//! The data of a request that API Gateway supplies. None of it comes from a header that a client sets.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -10,19 +10,20 @@ use url::Url;
 use crate::config::Config;
 use crate::error::Error;
 
-/// What the gateway says of a request.
+/// The data of a request that API Gateway supplies.
 #[derive(Clone, Debug, Default)]
 pub struct Gateway {
     /// The request's id.
     pub request_id: String,
-    /// Where it comes from.
+    /// The client's IP address.
     pub source_ip: Option<IpAddr>,
-    /// The name under which the API was called.
+    /// The domain name that the client called.
     pub domain_name: Option<String>,
 }
 
 impl Gateway {
-    /// The subject of limits per address. An IPv6 customer has a /64, so that is one address.
+    /// Returns the subject of limits per address. An IPv6 customer has a /64 network, which counts as one
+    /// address.
     #[must_use]
     pub fn address(&self) -> String {
         match self.source_ip.map(|ip| ip.to_canonical()) {
@@ -35,7 +36,7 @@ impl Gateway {
         }
     }
 
-    /// The origin of links into this API.
+    /// Returns the origin for links to this API.
     pub fn origin(&self, config: &Config) -> Result<Url, Error> {
         if let Some(url) = &config.public_url {
             return Ok(url.clone());
@@ -47,7 +48,7 @@ impl Gateway {
         let loopback = name.starts_with("127.0.0.1") || name.starts_with("localhost");
         let scheme = if loopback { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{name}/"))
-            .map_err(|error| Error::Internal(format!("the gateway's name: {error}")))
+            .map_err(|error| Error::Internal(format!("the gateway's domain name is invalid: {error}")))
     }
 }
 

@@ -16,8 +16,8 @@ use super::problem::Problem;
 use crate::error::refusal::{self, Refusal};
 use crate::error::{ErrorRow, ROWS};
 
-/// The errors that a route names in its `utoipa` annotation, beside the responses that succeed. `T` is a tuple of types of
-/// [`crate::error::refusal`], so that a misspelled error does not compile. [`complete`] adds the errors that every
+/// The errors that a route names in its `utoipa` annotation, beside the responses that succeed. `T` is a tuple of types
+/// of [`crate::error::refusal`], so that a misspelled error does not compile. [`complete`] adds the errors that every
 /// operation has.
 #[derive(Debug)]
 pub struct Refusals<T>(PhantomData<T>);
@@ -74,7 +74,7 @@ fn codes_by_status(rows: impl Iterator<Item = ErrorRow>) -> BTreeMap<u16, Vec<&'
     by_status
 }
 
-/// The groups of operations, in the order in which a reader needs them, and what each is about.
+/// The groups of operations with their descriptions, in the order in which a reader needs them.
 const TAGS: [(&str, &str); 6] = [
     (
         "workspaces",
@@ -82,20 +82,20 @@ const TAGS: [(&str, &str); 6] = [
     ),
     (
         "members",
-        "Who is in the workspace, and as what. A workspace always has an owner.",
+        "The members of the workspace and their roles. A workspace always has an owner.",
     ),
     (
         "invitations",
-        "Invitations by e-mail, as those see them who send them. There is one pending at most for an e-mail and a workspace.",
+        "Invitations by e-mail, for those who send them. An e-mail address has one pending invitation to a workspace at most.",
     ),
     (
         "usage",
-        "What the workspace has used, in event units: the current UTC day, and the month that its tier limits.",
+        "The usage of the workspace, in event units: the current UTC day, and the month that its tier limits.",
     ),
-    ("sessions", "Ends every session of the workspace at once."),
+    ("sessions", "Ends every session of the workspace."),
     (
         "auth",
-        "Accounts, their tokens, and invitations as those see them who are invited.",
+        "Accounts, their tokens, and invitations, for those who are invited.",
     ),
 ];
 
@@ -106,7 +106,7 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
         .title("Workspaces")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked at once.",
+            "Workspaces, members with roles, e-mail invitations, usage, and sessions that can be revoked immediately.",
         ))
         .build();
     let tags = TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
@@ -121,27 +121,27 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     schemas.push((Problem::name().into_owned(), Problem::schema()));
     components.schemas.extend(schemas);
     for item in api.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
+        for operation in operations(item) {
             add_shared_errors(operation);
         }
     }
     api
 }
 
-/// The operations of a path, each with the name of its method in lower case.
-pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+/// The operations of a path.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
-        ("get", item.get.as_mut()),
-        ("put", item.put.as_mut()),
-        ("post", item.post.as_mut()),
-        ("patch", item.patch.as_mut()),
-        ("delete", item.delete.as_mut()),
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
     ]
     .into_iter()
-    .filter_map(|(method, operation)| Some((method, operation?)))
+    .flatten()
 }
 
-/// Adds the errors that follow from what an operation takes, to those that its route names.
+/// Adds the errors that follow from what an operation accepts to those that its route names.
 fn add_shared_errors(operation: &mut Operation) {
     let mut rows: Vec<ErrorRow> = named_errors(operation);
     // A requirement without a scheme makes the other requirements optional.

@@ -1,11 +1,12 @@
-//! The id that a path is about.
+//! The id in a path.
 
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
-/// The id as it was sent. What is no text is no id, which is for the handler to say, in its place among the checks.
+/// The id as the client sent it, or an empty text when the path is not UTF-8. The extractor never rejects a request:
+/// the handler refuses an invalid id, in the documented order of checks.
 #[derive(Clone, Debug)]
 pub struct Id(pub String);
 

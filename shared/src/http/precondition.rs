@@ -1,4 +1,4 @@
-//! Preconditions (RFC 9110 §13): a change that is meant for what its sender has read, and for nothing later.
+//! Preconditions (RFC 9110 §13): a change applies only to the version that its sender has read.
 
 use std::convert::Infallible;
 
@@ -12,17 +12,18 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::error::Error;
 
-/// The header's name in the document.
+/// The header's name in the OpenAPI document.
 const IF_MATCH_NAME: &str = "If-Match";
 
-/// `If-Match` (RFC 9110 §13.1.1), taken as it comes: a handler evaluates it behind its other checks.
+/// The header `If-Match` (RFC 9110 §13.1.1). The extractor never rejects a request: the handler evaluates the
+/// header after its other checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
     /// The request has no precondition.
     Absent,
-    /// `*`: whatever there is.
+    /// `*`: any version.
     Any,
-    /// One of these strong entity tags, quotes included. A list that is none names nothing.
+    /// One of these strong entity tags, quotes included. A malformed list counts as an empty one.
     Tags(Vec<String>),
 }
 
@@ -34,8 +35,8 @@ impl IfMatch {
         Self::Tags(tags(value).unwrap_or_default())
     }
 
-    /// Whether the current representation, whose strong entity tag is `current`, meets it, or
-    /// [`Error::PreconditionFailed`].
+    /// Compares the header with `current`, the strong entity tag of the current representation.
+    /// [`Error::PreconditionFailed`] when they do not match.
     pub fn check(&self, current: &str) -> Result<(), Error> {
         match self {
             Self::Absent | Self::Any => Ok(()),
@@ -45,25 +46,25 @@ impl IfMatch {
     }
 }
 
-/// The strong tags of a list; weak ones never match, so they are left out. None when it is no list of tags.
+/// Returns the strong tags of a list. Weak tags never match, so they are left out. None when the list is malformed.
 fn tags(list: &str) -> Option<Vec<String>> {
     let mut strong = Vec::new();
     let mut rest = list.trim_start_matches([' ', '\t', ',']);
     while !rest.is_empty() {
         let is_weak = rest.starts_with("W/");
         let opened = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
-        let (opaque, behind) = opened.split_once('"')?;
+        let (opaque, after) = opened.split_once('"')?;
         if opaque.chars().any(|c| c <= ' ' || c == '\u{7f}') {
             return None;
         }
         if !is_weak {
             strong.push(format!("\"{opaque}\""));
         }
-        let behind = behind.trim_start_matches([' ', '\t']);
-        if !behind.is_empty() && !behind.starts_with(',') {
+        let after = after.trim_start_matches([' ', '\t']);
+        if !after.is_empty() && !after.starts_with(',') {
             return None;
         }
-        rest = behind.trim_start_matches([' ', '\t', ',']);
+        rest = after.trim_start_matches([' ', '\t', ',']);
     }
     Some(strong)
 }
@@ -72,7 +73,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // Several lines of a list are one list (RFC 9110 §5.3); what is no text is no tag of ours.
+        // Several lines of the header are one list (RFC 9110 §5.3). A list with other than ASCII text matches nothing.
         let lines: Vec<_> = parts.headers.get_all(IF_MATCH).iter().collect();
         if lines.is_empty() {
             return Ok(Self::Absent);
@@ -89,7 +90,7 @@ impl IntoParams for IfMatch {
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
             .description(Some(
-                "The `ETag` that was read, or several, or `*`: when it is another by now, nothing is changed.",
+                "The `ETag` of the version that was read, a list of them, or `*`. Nothing changes when none matches.",
             ))
             .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
         vec![parameter.build()]

@@ -41,8 +41,8 @@ pub enum Detail {
     FieldErrors(Vec<FieldError>),
 }
 
-/// Writes the body of `error` into `carrier`, which has the status and the headers.
-pub(super) fn write(error: &Error, carrier: Response, request_id: &str) -> Response {
+/// Completes `response`, to which `error` is attached: the body and the headers that every error has.
+pub(super) fn write(error: &Error, response: Response, request_id: &str) -> Response {
     let row = error.row();
     let problem = Problem {
         kind: format!("/errors#{}", row.code.as_str().to_ascii_lowercase()),
@@ -60,7 +60,7 @@ pub(super) fn write(error: &Error, carrier: Response, request_id: &str) -> Respo
         error_code: row.code,
         request_id: request_id.to_owned(),
     };
-    let (mut parts, _) = carrier.into_parts();
+    let (mut parts, _) = response.into_parts();
     parts.status = row.status;
     parts.headers.remove(axum::http::header::CONTENT_LENGTH);
     parts

@@ -1,16 +1,17 @@
-//! Query parameters, taken as they come: a handler refuses them after the role check.
+//! Query parameters. The extractor never rejects a request: the handler refuses invalid parameters, after the role
+//! check.
 
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-/// The query's parameters; of a repeated one the first counts.
+/// The query's parameters. Of a repeated parameter the first value counts.
 #[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -21,7 +22,7 @@ impl Params {
 }
 
 impl Params {
-    /// A whole number in decimal digits, without a sign.
+    /// Parses a whole number in decimal digits, without a sign.
     #[must_use]
     pub fn whole(text: &str) -> Option<usize> {
         text.parse()

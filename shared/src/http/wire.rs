@@ -1,4 +1,4 @@
-//! What more than one function answers with.
+//! Response bodies that more than one function returns.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,9 +68,9 @@ impl From<&Workspace> for WorkspaceOut {
     }
 }
 
-/// An account, with its place in a workspace.
+/// An account, with its membership of a workspace.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "the wire has each of them")]
+#[expect(clippy::struct_excessive_bools, reason = "the SDKs read each of them")]
 pub struct UserOut {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
@@ -78,11 +78,11 @@ pub struct UserOut {
     /// Its e-mail address.
     #[schema(value_type = String, format = Email)]
     pub email: EmailAddress,
-    /// Its name; the local part of its e-mail for an account that gave none, as the SDKs need one.
+    /// Its name, or the local part of its e-mail address for an account without a name: the SDKs need a name.
     pub name: String,
     /// `workspace_role`, or `member` without a workspace.
     pub role: Role,
-    /// True once a mailed proof came back.
+    /// Whether the person has proved to receive mail at the e-mail address.
     pub email_verified: bool,
     /// The plan of its workspace.
     pub selected_plan: Tier,
@@ -91,17 +91,17 @@ pub struct UserOut {
     pub company: Option<Name>,
     /// Always `en`.
     pub language_preference: &'static str,
-    /// When it was made.
+    /// The time of its creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Time,
-    /// When it last changed.
+    /// The time of its last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Time,
     /// Always false.
     pub is_superuser: bool,
     /// Always false.
     pub is_staff: bool,
-    /// The workspace it is in.
+    /// The id of its workspace.
     #[schema(required = true, value_type = Option<String>, format = "uuid")]
     pub workspace_id: Option<WorkspaceId>,
     /// That workspace's slug.
@@ -129,7 +129,7 @@ pub struct UserOut {
 const LANGUAGE: &str = "en";
 
 impl UserOut {
-    /// `user`, with the workspace they are in.
+    /// Describes `user`, who is in `workspace`.
     #[must_use]
     pub fn new(user: &User, workspace: Option<&Workspace>) -> Self {
         let role = user.membership.as_ref().map(|membership| membership.role);
