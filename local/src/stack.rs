@@ -195,6 +195,7 @@ fn domain_name(port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::functions::FUNCTIONS;
     use axum::{
         body::{Body, to_bytes},
         http::{StatusCode, header::HOST, request::Builder},
