@@ -1,4 +1,4 @@
-# `just` lists the recipes.
+# `just` without an argument lists the recipes.
 
 default:
     @just --list
@@ -11,6 +11,20 @@ run *ARGS:
 test:
     cargo test --workspace
 
+# Runs the tests whose name contains NAME.
+t NAME:
+    cargo test --workspace -- {{NAME}}
+
+# Applies clippy's suggestions and formats the code.
+fix:
+    cargo clippy --fix --allow-dirty --allow-staged --workspace --all-targets
+    cargo fmt --all
+
+# Builds the reference of the crates, and prints where it starts.
+docs:
+    cargo doc --workspace --no-deps
+    @echo "target/doc/shared/index.html"
+
 # Runs the tests against the real DynamoDB Local (needs Java 17 and Maven, or Docker).
 test-dynamodb-local:
     bash local/sam/engine.sh up
@@ -22,17 +36,17 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Drives the local stack with the vendor's Python clients (needs python3).
+# Tests the local stack with the vendor's Python clients (needs python3).
 sdk:
     cargo build
     bash local/sdk/run.sh
 
-# Drives the local stack from its OpenAPI document (needs python3); `EXAMPLES=1000 SEED=random just schemathesis` is a soak.
+# Tests the local stack from its OpenAPI document (needs python3). `EXAMPLES=1000 SEED=random just schemathesis` runs longer.
 schemathesis *ARGS:
     cargo build
     bash local/schemathesis/run.sh {{ARGS}}
 
-# Runs the property tests over the API with many cases, and says with how many.
+# Runs the property tests with CASES cases each, and prints the numbers.
 fuzz CASES="20000":
     PROPTEST_CASES={{CASES}} cargo test -p tests --test all -- fuzz:: --nocapture --test-threads=2
 
@@ -40,11 +54,11 @@ fuzz CASES="20000":
 sam-check:
     bash local/sam/check.sh
 
-# Builds every function as it is deployed, and says what each weighs.
+# Builds every function as it is deployed, and prints the size of each.
 sam-build:
     bash local/sam/build.sh
 
-# Invokes every event of events/ in Lambda's container, against the real DynamoDB Local.
+# Invokes every event of events/ in Lambda's containers, against the real DynamoDB Local.
 sam-invoke:
     bash local/sam/invoke-all.sh
 
@@ -52,19 +66,19 @@ sam-invoke:
 sam:
     bash local/sam/start-api.sh
 
-# What usage costs: records a second, calls a workspace, memory; `just bench small` takes a minute.
+# Measures usage: records a second, calls for each workspace, memory. `just bench small` takes a minute.
 bench *ARGS:
     cargo bench -p tests --bench usage -- {{ARGS}}
 
-# Lives of usage against plain arithmetic: as many as told.
+# Compares SEEDS random runs of usage with plain arithmetic.
 usage-soak SEEDS="500":
     USAGE_SEEDS={{SEEDS}} cargo test -p tests --test all usage_model
 
-# Lives of people, with faults, against every invariant: as many seeds as told, of which a third each at 0, 5 and 20 % faults.
+# Simulates people and faults, and checks every invariant: SEEDS seeds, a third each with 0, 5 and 20 % faults.
 soak SEEDS="1000" FROM="0":
     SIMULATION_SEEDS={{SEEDS}} SIMULATION_FROM={{FROM}} cargo test -p tests --test all simulation::what -- --nocapture
 
-# Writes docs/openapi.json from the code.
+# Generates docs/openapi.json from the code.
 openapi:
     cargo run -q -- openapi > docs/openapi.json
 
@@ -72,10 +86,10 @@ openapi:
 errors:
     @cargo run -q -- errors
 
-# Licences, sources and bans of the dependencies.
+# Checks licences, sources and bans of the dependencies.
 deny:
     cargo deny --all-features check licenses bans sources
 
-# Everything that CI runs.
+# Runs everything that CI runs.
 ci:
     bash .ci/run

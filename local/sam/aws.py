@@ -1,4 +1,4 @@
-"""The AWS that the functions' containers see: aws.py DYNAMODB_PORT PORT ADDRESS...
+"""Stands in for AWS in front of the functions' containers: aws.py DYNAMODB_PORT PORT ADDRESS...
 
 Each function calls `http://host:PORT/<Function>` (env-vars.json), so that every call is held against that function's
 role in template.yaml: a call that the role does not allow is refused as AWS refuses it, and written to stderr. Calls to
@@ -19,7 +19,7 @@ from pathlib import Path
 import template
 
 RESOURCES = template.load()["Resources"]
-# What the template's parameters are here.
+# The values of the template's parameters on this machine.
 PARAMETERS = {"MailFrom": json.loads(Path(__file__).with_name("env-vars.json").read_text())["Parameters"]["MAIL_FROM"]}
 TRANSACT = {"ConditionCheck": "ConditionCheckItem", "Delete": "DeleteItem", "Put": "PutItem", "Update": "UpdateItem"}
 
@@ -28,7 +28,7 @@ secret_values = {}
 
 
 class Denied(Exception):
-    """The role has no statement that allows this."""
+    """No statement of the role allows this call."""
 
 
 def statements(function):
@@ -42,7 +42,7 @@ def as_list(value):
 
 
 def allow(function, action, resource, **context):
-    """Returns when a statement of the function's role allows `action` on what `resource` recognises."""
+    """Returns when a statement of the function's role allows `action` on a resource that `resource` accepts."""
     for statement in statements(function):
         if action not in as_list(statement["Action"]) or not resource(statement["Resource"]):
             continue
@@ -73,7 +73,7 @@ def queried_partition(body):
 
 
 def accesses(operation, body):
-    """What a call touches: (action, leading keys, of the index)."""
+    """The accesses of a call: (action, leading keys, of the index)."""
     if operation == "TransactWriteItems":
         for item in body["TransactItems"]:
             for kind, action in item.items():
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """Only what is refused is written."""
+        """Logs refused calls only."""
 
     def answer(self, status, body, content_type="application/x-amz-json-1.0"):
         self.send_response(status)

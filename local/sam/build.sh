@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds every function into .aws-sam/build and prints what each weighs. ARCHITECTURE=arm64 builds for Graviton.
+# Builds every function into .aws-sam/build and prints the size of each. ARCHITECTURE=arm64 builds for Graviton.
 . "$(dirname "$0")/common.sh"
 "$here/tools.sh"
 
-# All in one cargo: it links as many at once as there are cores, where `sam build` builds one after the other. What
-# `sam build` then asks for is there.
+# One cargo builds all functions and links as many concurrently as there are cores. `sam build` builds one after the
+# other, and then finds everything built.
 packages=()
 while read -r binary; do packages+=(--package "$binary"); done < <(sed -n 's/^ *Binary: //p' template.yaml)
 [ "${ARCHITECTURE:-}" != arm64 ] || packages+=(--arm64)
@@ -13,7 +13,7 @@ sam build --parameter-overrides "Architecture=${ARCHITECTURE:-x86_64}"
 
 printf '%-16s %9s %9s\n' function bytes zipped
 for function in .aws-sam/build/*/; do
-  # Amazon Linux 2023 has glibc 2.34; a machine that has a newer one would not notice.
+  # Amazon Linux 2023 has glibc 2.34. A binary that needs a newer glibc still runs on a machine that has one.
   newest=$(grep -ao 'GLIBC_2\.[0-9]*' "$function/bootstrap" | sort -uV | tail -1)
   [ "${newest#GLIBC_2.}" -le 34 ] || fail "$(basename "$function") needs $newest, Lambda has GLIBC_2.34."
   printf '%-16s %9d %9d\n' "$(basename "$function")" "$(wc -c <"$function/bootstrap")" \

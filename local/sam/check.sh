@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks these scripts and the template: SAM's and CloudFormation's rules, then security (exceptions with their reasons: checkov.yaml).
+# Checks these scripts and the template: the rules of SAM and CloudFormation, then security. checkov.yaml lists the
+# exceptions with their reasons.
 . "$(dirname "$0")/common.sh"
 "$here/tools.sh" lint
 

@@ -1,31 +1,32 @@
-# What every script here sources: where things lie, how to say something, how to end what was started.
+# Sourced by every script here: paths, messages, and how to stop what a script started.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/local/sam
-# Everything that is made or fetched lies here.
+# Everything that these scripts build or download is here.
 state=${CARGO_TARGET_DIR:-$root/target}/sam
 python=$state/venv/bin/python
 mkdir -p "$state"
 cd "$root"
 
 export PATH=$state/venv/bin:$PATH SAM_CLI_TELEMETRY=0
-# SAM and the SDKs want a region and keys; on this machine nobody checks them.
+# SAM and the SDKs need a region and keys. Nothing on this machine checks them.
 export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 unset AWS_PROFILE AWS_SESSION_TOKEN
-# SAM asks STS for the account's number and takes a made-up one when there is no answer: let it have none at once.
+# SAM asks STS for the account number, and uses a placeholder when STS does not respond. This makes the request fail
+# immediately.
 export AWS_ENDPOINT_URL_STS=http://127.0.0.1:9 AWS_MAX_ATTEMPTS=1
-# docker.sh wrote it when the engine is our own.
+# docker.sh writes this file when it started the engine.
 [ -f "$state/docker/host" ] && DOCKER_HOST=$(cat "$state/docker/host") && export DOCKER_HOST
 
-# Where the containers' AWS is: env-vars.json and dynamodb_port/aws_port must agree.
+# The ports of the stand-in for AWS. env-vars.json has the same ports.
 dynamodb_port=8124 aws_port=8125 api_port=${PORT:-3000}
 
-# Lambda's base image.
+# The base image of Lambda.
 lambda_image=public.ecr.aws/lambda/provided:al2023-x86_64
 
-# How both `sam local` commands run.
+# The options of both `sam local` commands.
 sam_local=(--env-vars "$here/env-vars.json" --skip-pull-image --add-host host.docker.internal:host-gateway)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -36,15 +37,15 @@ fail() { say "$*"; exit 1; }
 # need COMMAND WHAT-TO-DO
 need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing: $2"; }
 
-# needs_for_life: what playing events/life.txt needs besides engines; said before anything is started.
-needs_for_life() {
+# needs_for_scenario: checks the commands that events/scenario.txt needs, before anything is started.
+needs_for_scenario() {
   need jq "install it (Debian: apt-get install jq)."
   need curl "install it (Debian: apt-get install curl)."
   "$here/tools.sh"
   [ -f .aws-sam/build/template.yaml ] || fail "Nothing is built: run local/sam/build.sh."
 }
 
-# await SECONDS WHAT COMMAND...: until the command succeeds.
+# await SECONDS WHAT COMMAND...: waits until the command succeeds.
 await() {
   local tries=$(($1 * 5)) what=$2
   shift 2
@@ -55,10 +56,10 @@ await() {
   done
 }
 
-# is_free PORT: nobody listens there.
+# is_free PORT: whether no process listens on the port.
 is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# end_pid FILE: ends the process whose id a script wrote there, and waits for its end.
+# end_pid FILE: ends the process whose id is in the file, and waits for its end.
 end_pid() {
   [ -f "$1" ] || return 0
   local pid

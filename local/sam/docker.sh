@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Docker engine and Lambda's base image for `sam local`: docker.sh up | down. Takes the engine that runs, else (as
-# root) starts one of its own. Takes AWS's image where it can be had, else makes one from Debian's packages.
+# Provides a Docker engine and Lambda's base image for `sam local`: docker.sh up | down. It uses the running engine, or
+# starts one as root. It uses AWS's image when that can be pulled, or builds one from Debian's packages.
 . "$(dirname "$0")/common.sh"
 folder=$state/docker
 debian=bookworm
@@ -12,19 +12,19 @@ engine_up() {
   if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
     command -v apt-get >/dev/null || fail "dockerd or docker is missing: see https://docs.docker.com/engine/install."
     say "Installing docker.io ..."
-    # From Debian 13 on the client is a package of its own.
+    # From Debian 13 on, the client is a separate package.
     {
       apt-get update && apt-get install --yes --no-install-recommends docker.io &&
         { command -v docker || apt-get install --yes docker-cli; }
     } >"$state/apt.log" 2>&1 || fail "docker.io could not be installed; see $state/apt.log."
   fi
   mkdir -p "$folder"
-  # A short path: a socket's has 108 characters at most.
+  # The path of a socket has at most 108 characters.
   local run
   run=$(mktemp -d /tmp/sam-docker.XXXXXX)
   echo "$run" >"$folder/run"
   ip link show docker0 >/dev/null 2>&1 || touch "$folder/made-bridge"
-  # In a session of its own: Ctrl-C is ours, and ends it after the containers.
+  # In a session of its own, so that Ctrl-C reaches this script first, which stops the containers before the engine.
   setsid dockerd --host "unix://$run/docker.sock" --data-root "$folder/data" --exec-root "$run/exec" \
     --pidfile "$run/dockerd.pid" >"$folder/log" 2>&1 </dev/null &
   echo $! >"$folder/pid"
@@ -51,7 +51,7 @@ image_up() {
   rm -rf "$tree"
   debootstrap --variant=minbase "$debian" "$tree" >"$folder/debootstrap.log" 2>&1 ||
     fail "debootstrap failed; see $folder/debootstrap.log."
-  # Where Lambda's image has the function, its runtime and its layers.
+  # The directories that Lambda's image has for the function, its runtime and its layers.
   mkdir -p "$tree/var/task" "$tree/var/runtime" "$tree/opt"
   tar -C "$tree" -c . | docker import - "$lambda_image" >/dev/null
   rm -rf "$tree"

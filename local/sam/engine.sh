@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The real DynamoDB Local with the template's table: engine.sh up | down. From Maven with Java 17, else Docker's image.
-# It is in memory. It listens on every address of this machine: it knows no other way.
+# Starts and stops the real DynamoDB Local with the template's table: engine.sh up | down. It comes from Maven and runs on
+# Java 17, or it is Docker's image. It keeps data in memory, and listens on every address, since it has no option for one.
 . "$(dirname "$0")/common.sh"
 folder=$state/dynamodb
 main=software.amazon.dynamodb.services.local.main.ServerRunner
@@ -19,7 +19,7 @@ with_java() {
       -DincludeScope=runtime "-DoutputDirectory=$folder/lib" >&2
     touch "$folder/lib/complete"
   fi
-  # Its own folder as working directory: it leaves files there.
+  # DynamoDB Local writes files into its working directory.
   (
     cd "$folder"
     exec java -Xmx1g -Djava.library.path=lib -cp 'lib/*' "$main" \

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Invokes every sample event in its function's container, with the real DynamoDB Local behind it. build.sh comes first.
+# Invokes every sample event in its function's container, against the real DynamoDB Local. Run build.sh first.
 . "$(dirname "$0")/common.sh"
-. "$here/life.sh"
-needs_for_life
+. "$here/scenario.sh"
+needs_for_scenario
 log=$state/invoke-all.log
 : >"$log"
 
@@ -16,14 +16,14 @@ down() {
   exit "$status"
 }
 trap down EXIT
-# Without it, SAM answers Ctrl-C and the next event goes on.
+# Without this trap, Ctrl-C ends SAM only, and the script goes on with the next event.
 trap 'exit 130' INT TERM
 "$here/docker.sh" up
 "$here/engine.sh" up
 "$here/aws.sh" up
 . "$here/common.sh" # docker.sh may have started an engine
 
-# Without an environment, a cold start ends with one line that names what is missing.
+# Without an environment, a cold start must end with one line that names what is missing.
 for function in .aws-sam/build/*/; do
   ended=$(docker run --rm --network none --volume "$PWD/$function:/var/task:ro" "$lambda_image" /var/task/bootstrap 2>&1) &&
     fail "$(basename "$function") started without an environment."

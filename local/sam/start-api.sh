@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The whole API in containers on http://127.0.0.1:3000 (PORT), with the real DynamoDB Local behind it and one account,
-# until Ctrl-C. `start-api.sh prove` plays events/life.txt over HTTP instead and ends. build.sh comes first.
+# Serves the whole API from containers on http://127.0.0.1:3000 (PORT), with the real DynamoDB Local and one account,
+# until Ctrl-C. `start-api.sh prove` runs events/scenario.txt over HTTP instead, and ends. Run build.sh first.
 . "$(dirname "$0")/common.sh"
-. "$here/life.sh"
-needs_for_life
+. "$here/scenario.sh"
+needs_for_scenario
 url=http://127.0.0.1:$api_port
 log=$state/start-api.log
 is_free "$api_port" || fail "Port $api_port is taken: name another one with PORT=..."
@@ -30,7 +30,7 @@ sam local start-api --port "$api_port" --warm-containers EAGER "${sam_local[@]}"
 echo $! >"$state/start-api.pid"
 await 120 "sam local start-api (its log: $log)" curl -s "$url/.well-known/jwks.json"
 
-# A sender: HTTP events go over HTTP. What has another trigger no API can send: it is invoked.
+# A sender: HTTP events go over HTTP. Events of other triggers are invoked directly.
 over_http() {
   local event headers=() line body
   event=$(cat)

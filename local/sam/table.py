@@ -1,11 +1,11 @@
-"""Makes the template's table on an engine of this machine: table.py ENDPOINT NAME."""
+"""Creates the template's table on an engine of this machine: table.py ENDPOINT NAME."""
 
 import sys
 
 import boto3
 import template
 
-# What the engine does not know: encryption, recovery and protection are AWS's own business.
+# The engine does not support encryption, recovery and deletion protection.
 ELSEWHERE = ("PointInTimeRecoverySpecification", "SSESpecification", "DeletionProtectionEnabled")
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what building and running need into target/sam: SAM CLI, cargo-lambda, its linker. `tools.sh lint`: checkov.
+# Installs SAM CLI, cargo-lambda and its linker into target/sam. `tools.sh lint` installs checkov as well.
 . "$(dirname "$0")/common.sh"
 
 need cargo "install Rust with rustup (https://rustup.rs)."
 need python3 "install Python 3.10 or newer (Debian: apt-get install python3 python3-venv)."
 
-# install FOLDER REQUIREMENTS: once for each version of the requirements.
+# install FOLDER REQUIREMENTS: installs once for each version of the requirements.
 install() {
   cmp -s "$2" "$1/installed.txt" && return 0
   say "Installing $(grep -v '^#' "$2" | tr '\n' ' ')into ${1#"$root"/} ..."

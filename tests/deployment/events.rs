@@ -1,4 +1,4 @@
-//! Every sample event, through the deployed function that it is for, in the order of the life in `events/life.txt`.
+//! Every sample event, through the deployed function that it is for, in the order of the life in `events/scenario.txt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ fn read(file: &str) -> String {
 }
 
 fn life() -> Vec<Line> {
-    let text = read("life.txt");
+    let text = read("scenario.txt");
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
@@ -339,7 +339,7 @@ fn every_event_is_lived_and_every_operation_has_one() {
         .collect();
     let life = life();
     let lived: BTreeSet<String> = life.iter().map(|line| line.event.clone()).collect();
-    assert_eq!(files, lived, "the files of events/, and the events of life.txt");
+    assert_eq!(files, lived, "the files of events/, and the events of scenario.txt");
 
     let mut succeeding = BTreeSet::new();
     let mut calling = BTreeSet::new();

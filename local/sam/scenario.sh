@@ -1,7 +1,7 @@
-# Sourced: plays events/life.txt, the life in which every sample event happens once or more.
+# Sourced: runs events/scenario.txt, in which every sample event occurs at least once.
 # shellcheck shell=bash disable=SC2154
 
-# logical EVENT: the template's name of an event's function. `usage-ingest-good` is UsageIngest's, not Usage's.
+# logical EVENT: the template's name of the function of an event. `usage-ingest-good` belongs to UsageIngest, not to Usage.
 logical() {
   local binary longest='' word
   while read -r binary; do
@@ -10,18 +10,18 @@ logical() {
   for word in ${longest//-/ }; do printf '%s' "${word^}"; done
 }
 
-# invoke EVENT: a sender; calls the function in a container of its own with the event on stdin.
+# invoke EVENT: a sender. It calls the function in a container of its own, with the event on stdin.
 invoke() {
   echo "== $1" >>"$log"
   sam local invoke "$(logical "$1")" --event - "${sam_local[@]}" 2>>"$log" | tail -1
 }
 
-# remove_containers: SAM leaves containers behind when it is ended; its log names them.
+# remove_containers: removes the containers that SAM leaves behind when it is stopped. Its log names them.
 remove_containers() {
   sed -n 's/^SAM_CONTAINER_ID: //p' "$log" | xargs -r docker rm --force >/dev/null 2>&1 || true
 }
 
-# outcome EXPECTED ANSWER: what came out, in the words in which it was expected (events/life.txt explains them).
+# outcome EXPECTED RESPONSE: the outcome in the words of events/scenario.txt, which explains them.
 outcome() {
   jq --raw-output --arg expected "$1" '
     if type == "object" and has("errorMessage") then "error"
@@ -31,19 +31,19 @@ outcome() {
     else (.statusCode? // "no status") end' <<<"$2" 2>/dev/null | grep . || echo "no answer"
 }
 
-# play SENDER: sends each event through SENDER (event's name as argument, event on stdin), which prints the function's
-# answer, and holds the answer against what was expected.
+# play SENDER: sends each event through SENDER, and compares the response with the expected outcome. SENDER takes the
+# event's name as argument and the event on stdin, and prints the function's response.
 play() {
   local sender=$1 event expected captures capture name text answer actual played=0 wrong=0
   local -A values
-  # Python's, for `date` differs between systems.
+  # Python formats the time, since the options of `date` differ between systems.
   read -r "values[now]" "values[expires_at]" < <("$python" -c 'import datetime as d
 now = d.datetime.now(d.timezone.utc)
 print(*(t.strftime("%Y-%m-%dT%H:%M:%S.000Z") for t in (now, now + d.timedelta(30))))')
 
   for text in events/*.json; do
     name=$(basename "$text" .json)
-    grep -q "^$name " events/life.txt || fail "$text is not in events/life.txt."
+    grep -q "^$name " events/scenario.txt || fail "$text is not in events/scenario.txt."
   done
 
   while read -r event expected captures <&3; do
@@ -64,7 +64,7 @@ print(*(t.strftime("%Y-%m-%dT%H:%M:%S.000Z") for t in (now, now + d.timedelta(30
     for capture in $captures; do
       values[${capture%%=*}]=$(jq -r ".body | fromjson | ${capture#*=}" <<<"$answer" 2>/dev/null || true)
     done
-  done 3<events/life.txt
+  done 3<events/scenario.txt
   printf '%d passed, %d failed\n' $((played - wrong)) "$wrong"
   [ "$wrong" = 0 ]
 }
