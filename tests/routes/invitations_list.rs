@@ -1,4 +1,4 @@
-//! The list of pending invitations: its order, its pages, and how many there may be.
+//! `GET /workspaces/invitations`: order, pages, and the maximal number of pending invitations.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::routes::invitations::WEEK;
+use crate::routes::invitations_create::WEEK;
 use crate::support::harness::{ApiResponse, Person, World, names};
 
 pub fn ids(list: &ApiResponse) -> Vec<String> {
@@ -28,11 +28,11 @@ pub async fn invite_many(owner: &Person<'_>, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_workspace_has_two_thousand_pending_invitations_at_most() {
+async fn a_workspace_has_at_most_two_thousand_pending_invitations() {
     let world = World::new().await;
     let mut owner = world.owner("ann").await;
     let first = owner.invite("first@example.com", "member").await.expect(201);
-    crowd_out(&world, &owner, &first.id(), 2000).await;
+    fill_with_copies(&world, &owner, &first.id(), 2000).await;
     assert_eq!(owner.invitations().await.expect(200).body["total"], 2000);
     let before = world.dump_without_limits().await;
     owner
@@ -40,9 +40,9 @@ async fn a_workspace_has_two_thousand_pending_invitations_at_most() {
         .await
         .refused(400, "TOO_MANY_PENDING");
     assert_eq!(world.dump_without_limits().await, before);
-    let instead = owner.invite("first@example.com", "member").await.expect(201);
+    let replacement = owner.invite("first@example.com", "member").await.expect(201);
     assert_eq!(owner.invitations().await.body["total"], 2000);
-    owner.cancel(&instead.id()).await.expect(200);
+    owner.cancel(&replacement.id()).await.expect(200);
     owner.invite("another@example.com", "member").await.expect(201);
     owner
         .invite("one.more@example.com", "member")
@@ -55,16 +55,16 @@ async fn a_workspace_has_two_thousand_pending_invitations_at_most() {
     assert_eq!(
         (ids(&list), &list.body["total"]),
         (vec![fresh.id()], &json!(1)),
-        "the expired ones make room"
+        "expired invitations do not count"
     );
 }
 
-/// Copies the rows of the invitation `id` until the workspace has `count` of them.
-async fn crowd_out(world: &World, owner: &Person<'_>, id: &str, count: u128) {
+/// Copies the items of the invitation `id` until the workspace has `count` pending invitations.
+async fn fill_with_copies(world: &World, owner: &Person<'_>, id: &str, count: u128) {
     let workspace = owner.workspace().await.id();
     let (client, table) = (world.app.store.client(), world.app.store.table());
     let scan = client.scan().table_name(table).send().await.unwrap();
-    let of = |entity: &str| -> HashMap<String, AttributeValue> {
+    let item_of = |entity: &str| -> HashMap<String, AttributeValue> {
         let entity = AttributeValue::S(entity.to_owned());
         scan.items()
             .iter()
@@ -72,7 +72,7 @@ async fn crowd_out(world: &World, owner: &Person<'_>, id: &str, count: u128) {
             .unwrap()
             .clone()
     };
-    let (pending, invitation, guard) = (of("pending"), of("invitation"), of("guard"));
+    let (pending, invitation, guard) = (item_of("pending"), item_of("invitation"), item_of("guard"));
     assert_eq!(pending["id"], AttributeValue::S(id.to_owned()));
     let copies: Vec<_> = (1..count)
         .flat_map(|number| {
@@ -80,8 +80,8 @@ async fn crowd_out(world: &World, owner: &Person<'_>, id: &str, count: u128) {
                 uuid::Uuid::from_u128(number).to_string(),
                 format!("guest{number}@example.com"),
             );
-            let copy = |of: &HashMap<String, AttributeValue>, pk: String, sk: String, own: &[(&str, &String)]| {
-                let mut copy = of.clone();
+            let copy = |item: &HashMap<String, AttributeValue>, pk: String, sk: String, own: &[(&str, &String)]| {
+                let mut copy = item.clone();
                 copy.retain(|name, _| !name.starts_with("gsi"));
                 let own = own.iter().copied().chain([("pk", &pk), ("sk", &sk)]);
                 copy.extend(own.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.clone()))));
@@ -125,7 +125,7 @@ async fn crowd_out(world: &World, owner: &Person<'_>, id: &str, count: u128) {
 }
 
 #[tokio::test]
-async fn the_list_is_newest_first_and_pages_on() {
+async fn the_list_is_newest_first_and_has_pages() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let newest_first = invite_many(&owner, 7).await;
@@ -166,7 +166,7 @@ async fn the_list_is_newest_first_and_pages_on() {
 }
 
 #[tokio::test]
-async fn a_page_goes_on_where_an_invitation_ended() {
+async fn the_next_page_is_complete_after_an_invitation_was_cancelled() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let newest_first = invite_many(&owner, 5).await;
@@ -185,11 +185,11 @@ async fn a_page_goes_on_where_an_invitation_ended() {
 }
 
 #[tokio::test]
-async fn a_list_holds_a_hundred_and_tells_the_true_count() {
+async fn a_page_holds_at_most_a_hundred_invitations_and_shows_the_total() {
     let world = World::new().await;
     let mut owner = world.owner("ann").await;
     let first = owner.invite("first@example.com", "member").await.expect(201);
-    crowd_out(&world, &owner, &first.id(), 103).await;
+    fill_with_copies(&world, &owner, &first.id(), 103).await;
     for path in ["/workspaces/invitations", "/workspaces/invitations?limit=100"] {
         let list = owner.get(path).await.expect(200);
         assert_eq!((ids(&list).len(), &list.body["total"]), (100, &json!(103)));
@@ -214,7 +214,7 @@ async fn a_list_holds_a_hundred_and_tells_the_true_count() {
 }
 
 #[tokio::test]
-async fn a_bad_foreign_or_altered_cursor_or_limit_is_refused() {
+async fn an_invalid_limit_or_a_cursor_that_is_malformed_altered_or_of_another_list_is_refused() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let other = world.owner("eve").await;
@@ -237,25 +237,28 @@ async fn a_bad_foreign_or_altered_cursor_or_limit_is_refused() {
         page.body["next_cursor"].as_str().unwrap().to_owned()
     };
     let own = cursor_of(&owner, "invitations").await;
-    let mut bad = vec![
+    let mut invalid = vec![
         cursor_of(&other, "invitations").await,
         cursor_of(&owner, "members").await,
     ];
-    bad.extend([String::new(), "x".to_owned(), format!("{own}A"), own[1..].to_owned()]);
+    invalid.extend([String::new(), "x".to_owned(), format!("{own}A"), own[1..].to_owned()]);
     let bytes = URL_SAFE_NO_PAD.decode(&own).unwrap();
     for at in [0, 15, 16, bytes.len() - 1] {
         let mut altered = bytes.clone();
         altered[at] ^= 1;
-        bad.push(URL_SAFE_NO_PAD.encode(altered));
+        invalid.push(URL_SAFE_NO_PAD.encode(altered));
     }
-    for cursor in bad {
+    for cursor in invalid {
         for name in ["cursor", "before"] {
             let refused = owner.get(&format!("/workspaces/invitations?{name}={cursor}")).await;
             refused.refused(422, "VALIDATION_ERROR");
         }
     }
     assert_eq!(
-        owner.get("/workspaces/invitations?limit=0&cursor=!").await.invalid_fields(),
+        owner
+            .get("/workspaces/invitations?limit=0&cursor=!")
+            .await
+            .invalid_fields(),
         ["query.cursor", "query.limit"]
     );
     owner

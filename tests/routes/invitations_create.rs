@@ -1,17 +1,18 @@
-//! `/workspaces/invitations`: who may invite whom, and what is answered.
+//! `POST /workspaces/invitations`: the response, and who may invite whom.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::clock::Time;
 
-use crate::routes::invitation_list::{ids, invite_many};
+use crate::routes::invitations_list::{ids, invite_many};
 use crate::support::harness::{ApiResponse, PASSWORD, World, names, proof};
 
 pub const HOUR: i64 = 3600;
 pub const WEEK: i64 = 168 * HOUR;
 
-const OUT: [&str; 8] = [
+/// The fields of an invitation in the list.
+const LISTED_FIELDS: [&str; 8] = [
     "created_at",
     "delivery",
     "email",
@@ -26,30 +27,30 @@ pub fn time(value: &Value) -> Time {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// The moment `seconds` from now, as clients write it.
+/// The time in `seconds` from now, as text.
 pub fn ahead(world: &World, seconds: i64) -> String {
     let now = world.clock.now().as_millis();
     Time::from_millis(now + seconds * 1000).to_string()
 }
 
-/// The answer without what only the issuing one has.
+/// The invitation as the list shows it: the response of create or resend without the link.
 pub fn listed(issued: &ApiResponse) -> Value {
     let mut body = issued.body.clone();
     body.as_object_mut()
         .unwrap()
-        .retain(|name, _| OUT.contains(&name.as_str()));
+        .retain(|name, _| LISTED_FIELDS.contains(&name.as_str()));
     body
 }
 
 #[tokio::test]
-async fn an_invitation_is_answered_201_with_exactly_these_fields() {
+async fn a_created_invitation_has_exactly_these_fields() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("Bob@Example.com", "manager").await.expect(201);
-    let mut every = OUT.to_vec();
-    every.extend(["invite_link", "invite_ttl_hours"]);
-    every.sort_unstable();
-    assert_eq!(names(&issued.body), every);
+    let mut fields = LISTED_FIELDS.to_vec();
+    fields.extend(["invite_link", "invite_ttl_hours"]);
+    fields.sort_unstable();
+    assert_eq!(names(&issued.body), fields);
     assert_eq!(uuid::Uuid::parse_str(&issued.id()).unwrap().get_version_num(), 7);
     for (field, value) in [
         ("email", json!("bob@example.com")),
@@ -92,12 +93,12 @@ async fn an_invitation_is_answered_201_with_exactly_these_fields() {
     assert_eq!(
         world.rows(&[&token]).await,
         Vec::<String>::new(),
-        "the token is stored nowhere"
+        "the token is not stored"
     );
 }
 
 #[tokio::test]
-async fn the_time_to_live_is_a_setting() {
+async fn the_lifetime_of_an_invitation_is_configurable() {
     let world = World::with(|config| config.invite_ttl = Duration::from_secs(24 * 3600)).await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -133,7 +134,7 @@ async fn the_default_role_is_member() {
 }
 
 #[tokio::test]
-async fn inviting_oneself_or_a_member_is_refused() {
+async fn an_invitation_of_oneself_or_of_a_member_is_refused() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let bob = world.joins(&owner, "bob", "member").await;
@@ -150,7 +151,7 @@ async fn inviting_oneself_or_a_member_is_refused() {
 }
 
 #[tokio::test]
-async fn somebody_in_another_workspace_is_unavailable_and_nobody_says_why() {
+async fn an_invitation_of_a_member_of_another_workspace_is_refused_without_a_reason() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let eve = world.owner("eve").await;
@@ -170,7 +171,7 @@ async fn somebody_in_another_workspace_is_unavailable_and_nobody_says_why() {
 }
 
 #[tokio::test]
-async fn an_address_or_a_role_that_is_none_is_refused() {
+async fn an_invalid_email_address_or_role_is_refused() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let before = world.dump_without_limits().await;
@@ -192,7 +193,7 @@ async fn an_address_or_a_role_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_of_the_wrong_form_is_422_and_costs_nothing() {
+async fn a_malformed_body_is_refused_with_422_and_takes_no_slot_of_the_limit() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let path = "/workspaces/invitations";
@@ -208,7 +209,7 @@ async fn a_body_of_the_wrong_form_is_422_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_newer_invitation_ends_the_earlier_one_of_the_same_address() {
+async fn a_new_invitation_revokes_the_earlier_one_of_the_same_email_address() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let manager = world.joins(&owner, "max", "manager").await;
@@ -228,7 +229,7 @@ async fn a_newer_invitation_ends_the_earlier_one_of_the_same_address() {
 }
 
 #[tokio::test]
-async fn a_manager_invites_below_owner_and_sees_all() {
+async fn a_manager_sees_every_invitation_and_may_invite_any_role_but_owner() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let manager = world.joins(&owner, "max", "manager").await;
@@ -253,7 +254,7 @@ async fn a_manager_invites_below_owner_and_sees_all() {
 }
 
 #[tokio::test]
-async fn members_and_field_workers_have_nothing_to_do_with_invitations() {
+async fn members_and_field_workers_may_not_use_invitations() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -283,7 +284,7 @@ async fn members_and_field_workers_have_nothing_to_do_with_invitations() {
 }
 
 #[tokio::test]
-async fn without_a_workspace_there_are_no_invitations() {
+async fn without_a_workspace_every_invitation_route_responds_with_404() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let id = owner.invite("bob@example.com", "member").await.expect(201).id();

@@ -1,14 +1,14 @@
-//! The mail of an invitation, its link, and what the answer says became of it.
+//! The mail of a new invitation: its text, its link, and its delivery status in the response.
 
 use axum::body::Body;
 use local::mailbox::Fault;
 use serde_json::json;
 
-use crate::routes::invitations::listed;
+use crate::routes::invitations_create::listed;
 use crate::support::harness::{PASSWORD, World};
 
 #[tokio::test]
-async fn the_mail_brings_the_same_link() {
+async fn the_mail_contains_the_link_of_the_response() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     owner
@@ -33,7 +33,7 @@ async fn the_mail_brings_the_same_link() {
 }
 
 #[tokio::test]
-async fn the_links_origin_is_the_setting_or_the_gateways_and_never_a_header() {
+async fn the_origin_of_the_link_is_the_setting_or_the_gateways_and_never_a_header() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let request = owner
@@ -81,7 +81,7 @@ async fn the_links_origin_is_the_setting_or_the_gateways_and_never_a_header() {
 }
 
 #[tokio::test]
-async fn a_refused_mail_is_failed_and_its_invitation_stands() {
+async fn a_mail_that_the_service_refuses_is_failed_and_its_invitation_stays_valid() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     world.mailbox.set_fault(Fault::message_rejected());
@@ -93,18 +93,18 @@ async fn a_refused_mail_is_failed_and_its_invitation_stands() {
         "{reason}"
     );
     assert_eq!(owner.invitations().await.body["invitations"], json!([listed(&issued)]));
-    let again = owner.resend(&issued.id()).await.expect(200);
-    assert_eq!(again.body["delivery"]["status"], "failed");
+    let resent = owner.resend(&issued.id()).await.expect(200);
+    assert_eq!(resent.body["delivery"]["status"], "failed");
     assert_eq!(world.mailbox.mails().len(), 0);
     world
         .stranger("bob")
-        .accept(&again, json!({"password": PASSWORD}))
+        .accept(&resent, json!({"password": PASSWORD}))
         .await
         .expect(200);
 }
 
 #[tokio::test]
-async fn a_mail_service_out_of_order_leaves_the_mail_queued() {
+async fn a_mail_is_queued_while_the_mail_service_fails() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     for (fault, email) in [
@@ -118,7 +118,7 @@ async fn a_mail_service_out_of_order_leaves_the_mail_queued() {
         assert_eq!(
             world.rows(&[&issued.id(), r#""gsi1pk": S("DUE")"#]).await.len(),
             1,
-            "it is to be sent later"
+            "the mail is due"
         );
         world.mailbox.set_fault(None);
         assert!(world.mailbox.latest_to(email).is_none());
@@ -132,7 +132,7 @@ async fn a_mail_service_out_of_order_leaves_the_mail_queued() {
 }
 
 #[tokio::test]
-async fn a_mail_is_said_to_be_sent_exactly_when_it_was() {
+async fn the_delivery_status_is_sent_exactly_if_the_mail_was_sent() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     world.mailbox.fault_next(1, Fault::internal_failure());

@@ -1,17 +1,14 @@
-//! What somebody hostile may try with mails: smuggling links, markup and headers into them, and finding out who has an
-//! account.
-
-use std::time::{Duration, Instant};
+//! Names and e-mail addresses inject no links, markup or headers into mails.
 
 use linkify::{LinkFinder, LinkKind};
 use local::mailbox::Mail;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::harness::{ApiResponse, PASSWORD, World};
-use crate::support::usage_support::{new_id, record, roll_up, ingest_records};
+use crate::support::usage_support::{ingest_records, new_id, record, roll_up};
 
-/// Names by which somebody would lead a reader elsewhere.
-const LURES: [&str; 12] = [
+/// Workspace names that contain links, markup or instructions of an attacker.
+const HOSTILE_NAMES: [&str; 12] = [
     "Win a prize at https://evil.example/win?a=1&b=2",
     "www.evil.example",
     "evil.example/prize",
@@ -26,7 +23,8 @@ const LURES: [&str; 12] = [
     "{{ mail.link }} {% include \"/etc/passwd\" %} &lt;b&gt; &#60;i&#62;",
 ];
 
-/// What a mail program makes links of in a text, addresses and sites without a scheme included.
+/// The parts of a text that a mail program shows as links: URLs, sites without a scheme, and e-mail addresses. The flag
+/// marks e-mail addresses.
 fn links(text: &str) -> Vec<(String, bool)> {
     let mut finder = LinkFinder::new();
     finder.url_must_have_scheme(false);
@@ -36,8 +34,8 @@ fn links(text: &str) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// An HTML page's elements, by their first word, and its text.
-fn taken_apart(html: &str) -> (Vec<String>, String) {
+/// The first word of each HTML element of a page, and the text between the elements.
+fn elements_and_text(html: &str) -> (Vec<String>, String) {
     let (mut elements, mut text) = (Vec::new(), String::new());
     for part in html.split('<').skip(1) {
         let (element, after) = part.split_once('>').unwrap();
@@ -56,7 +54,7 @@ fn taken_apart(html: &str) -> (Vec<String>, String) {
     (elements, text)
 }
 
-/// The targets of a page's links.
+/// The targets of the links of a page.
 fn targets(html: &str) -> Vec<String> {
     let parts = html.split("href=\"").skip(1);
     parts
@@ -65,10 +63,10 @@ fn targets(html: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_name_makes_no_link_and_no_markup_of_an_invitation() {
+async fn a_workspace_name_adds_no_link_and_no_markup_to_an_invitation_mail() {
     let world = World::new().await;
     let mail_of = async |name: &str| -> (ApiResponse, Mail) {
-        // An owner each: one person creates ten an hour.
+        // A new owner for each name: one person may create ten invitations an hour.
         let owner = world.owner(&new_id()).await;
         owner.patch("/workspaces/", json!({"name": name})).await.expect(200);
         let email = format!("{}@example.com", new_id());
@@ -78,10 +76,10 @@ async fn a_name_makes_no_link_and_no_markup_of_an_invitation() {
     let (_, plain) = mail_of("Acme & Sons Inc.").await;
     assert_eq!(plain.subject, "Invitation to Acme & Sons Inc.");
     assert!(plain.text.contains("\"Acme & Sons Inc.\""), "{}", plain.text);
-    let (elements, text) = taken_apart(&plain.html);
+    let (elements, text) = elements_and_text(&plain.html);
     assert!(text.contains("Acme & Sons Inc."), "{text}");
-    for lure in LURES {
-        let (issued, mail) = mail_of(lure).await;
+    for hostile in HOSTILE_NAMES {
+        let (issued, mail) = mail_of(hostile).await;
         let link = issued.body["invite_link"].as_str().unwrap();
         let inviter = issued.body["invited_by_email"].as_str().unwrap();
         assert_eq!(links(&mail.subject), [], "{}", mail.subject);
@@ -90,24 +88,24 @@ async fn a_name_makes_no_link_and_no_markup_of_an_invitation() {
         assert_eq!(
             mail.text.matches('"').count(),
             2,
-            "the name leaves its quotes: {}",
+            "the name is not quoted: {}",
             mail.text
         );
-        let (shown, text) = taken_apart(&mail.html);
-        assert_eq!(shown, elements, "{lure}");
-        assert_eq!(targets(&mail.html), [link, link], "{lure}");
-        // Elements part the words that stand beside each other here.
+        let (shown, text) = elements_and_text(&mail.html);
+        assert_eq!(shown, elements, "{hostile}");
+        assert_eq!(targets(&mail.html), [link, link], "{hostile}");
+        // Without the elements, adjacent words of the page may join, so that the list is not exact.
         assert!(
             links(&text)
                 .iter()
-                .all(|(at, is_address)| at == link || *is_address && at == inviter),
+                .all(|(target, is_address)| target == link || *is_address && target == inviter),
             "{text}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_name_makes_no_link_and_no_markup_of_a_notice() {
+async fn a_workspace_name_adds_no_link_and_no_markup_to_a_notice() {
     let world = World::new().await;
     let notice_of = async |person: &str, name: &str| -> Mail {
         let owner = world.owner(person).await;
@@ -118,11 +116,11 @@ async fn a_name_makes_no_link_and_no_markup_of_a_notice() {
         roll_up(&world, &workspace).await;
         world.mailbox.latest_to(&owner.email).unwrap()
     };
-    let (elements, _) = taken_apart(&notice_of("ann", "Acme").await.html);
-    for (number, lure) in LURES.into_iter().enumerate() {
-        let mail = notice_of(&format!("owner{number}"), lure).await;
-        let (shown, text) = taken_apart(&mail.html);
-        assert_eq!(shown, elements, "{lure}");
+    let (elements, _) = elements_and_text(&notice_of("ann", "Acme").await.html);
+    for (number, hostile) in HOSTILE_NAMES.into_iter().enumerate() {
+        let mail = notice_of(&format!("owner{number}"), hostile).await;
+        let (shown, text) = elements_and_text(&mail.html);
+        assert_eq!(shown, elements, "{hostile}");
         for part in [&mail.subject, &mail.text, &text] {
             assert_eq!(links(part), [], "{part}");
         }
@@ -130,10 +128,10 @@ async fn a_name_makes_no_link_and_no_markup_of_a_notice() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_person_writes_becomes_a_header() {
+async fn user_input_adds_no_mail_header() {
     let world = World::new().await;
     let (ann, bea) = (world.owner("ann").await, world.owner("bea").await);
-    let hostile = [
+    let hostile_addresses = [
         "guest@example.com\r\nBcc: eve@evil.example",
         "guest@example.com\nSubject: hello",
         "guest@example.com%0d%0aBcc:eve@evil.example",
@@ -150,8 +148,8 @@ async fn nothing_that_a_person_writes_becomes_a_header() {
         "@evil.example:guest@example.com",
         "=?utf-8?q?eve=40evil.example?=",
     ];
-    // Ten an hour for each: eight of Bea's, seven of Ann's and what follows.
-    let (of_bea, of_ann) = hostile.split_at(8);
+    // Each may create ten invitations an hour: Bea tries eight addresses, Ann seven and the one below.
+    let (of_bea, of_ann) = hostile_addresses.split_at(8);
     for (person, emails) in [(&ann, of_ann), (&bea, of_bea)] {
         for email in emails {
             person.invite(email, "member").await.refused(400, "INVALID_EMAIL");
@@ -170,70 +168,15 @@ async fn nothing_that_a_person_writes_becomes_a_header() {
     }
     assert_eq!(world.mailbox.attempts(), 0);
 
-    // An encoded word is decoded in headers that were written by hand. Here the service encodes: it stays a text.
+    // The mail service encodes the subject, so that an encoded word in a name stays plain text.
     ann.patch("/workspaces/", json!({"name": "=?utf-8?q?=0d=0aBcc:_eve?="}))
         .await
         .expect(200);
-    let odd = "o'hara+=?x?=/{}|~!#$%&*^`@example.com";
-    ann.invite(odd, "member").await.expect(201);
-    let mail = world.mailbox.latest_to(odd).unwrap();
+    let unusual = "o'hara+=?x?=/{}|~!#$%&*^`@example.com";
+    ann.invite(unusual, "member").await.expect(201);
+    let mail = world.mailbox.latest_to(unusual).unwrap();
     assert_eq!(mail.from, world.app.config.mail_from.as_str());
-    assert_eq!(mail.to, odd);
+    assert_eq!(mail.to, unusual);
     assert_eq!(mail.subject, "Invitation to =?utf-8?q?=0d=0aBcc:_eve?=");
     assert_eq!(mail.tags.len(), 1, "{:?}", mail.tags);
-}
-
-#[tokio::test]
-async fn inviting_tells_nobody_who_has_an_account() {
-    let world = World::new().await;
-    let (ann, known) = (world.owner("ann").await, world.owner("known").await);
-    known.delete("/workspaces/").await.expect(200);
-    let mut answers = Vec::new();
-    for email in ["known@example.com", "unheard@example.com"] {
-        let issued = ann.invite(email, "member").await.expect(201);
-        let resent = ann.resend(&issued.id()).await.expect(200);
-        let listed = ann.invitations().await.expect(200);
-        let cancelled = ann.cancel(&resent.id()).await.expect(200);
-        let mut told: Vec<Value> = [issued, resent, listed, cancelled]
-            .into_iter()
-            .map(|answer| answer.body)
-            .collect();
-        told.iter_mut().for_each(blank);
-        answers.push((told, world.mailbox.latest_to(email).unwrap().subject));
-    }
-    assert_eq!(answers[0], answers[1]);
-}
-
-/// Takes out what differs between any two invitations.
-fn blank(told: &mut Value) {
-    match told {
-        Value::Array(values) => values.iter_mut().for_each(blank),
-        Value::Object(fields) => {
-            let differs = ["id", "email", "created_at", "expires_at", "updated_at", "invite_link"];
-            fields.retain(|name, _| !differs.contains(&name.as_str()));
-            fields.values_mut().for_each(blank);
-        }
-        _ => {}
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_email_costs_a_login_a_hash_too() {
-    let world = World::new().await;
-    let ann = world.owner("ann").await.signed_out();
-    let mut shortest = [Duration::MAX; 3];
-    for _ in 0..6 {
-        for (email, shortest) in ["ann@example.com", "nobody@example.com", "no e-mail"]
-            .iter()
-            .zip(&mut shortest)
-        {
-            let started = Instant::now();
-            let body = json!({"email": email, "password": "the wrong passphrase"});
-            ann.post("/auth/login", body).await.refused(401, "INVALID_CREDENTIALS");
-            *shortest = started.elapsed().min(*shortest);
-        }
-    }
-    // What else runs on the machine makes a try longer, never shorter; a login without a hash is ten times as fast.
-    let [known, nobody, none] = shortest;
-    assert!(nobody > known / 3 && none > known / 3, "{shortest:?}");
 }

@@ -1,4 +1,4 @@
-//! `/auth/…`: accounts, and who logs in to them.
+//! `/auth/register`, `/auth/login`, `/auth/me`: accounts, and logging in to them.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use shared::clock::Time;
 
+use crate::routes::set_clock_back;
 use crate::support::harness::{ApiResponse, PASSWORD, Person, World, names};
 
 pub const DAY: i64 = 24 * 3600;
@@ -45,15 +46,15 @@ pub async fn log_in(person: &Person<'_>, email: &str, password: &str) -> ApiResp
         .await
 }
 
-/// Somebody who has an account and is in no workspace.
-pub async fn loner<'w>(world: &'w World, name: &str) -> Person<'w> {
+/// A person who has an account and no workspace, with a token from before the workspace was deleted.
+pub async fn without_workspace<'w>(world: &'w World, name: &str) -> Person<'w> {
     let person = world.owner(name).await;
     person.delete("/workspaces/").await.expect(200);
     person
 }
 
-/// Refused by a limit of `quota` a minute.
-pub fn limited(refused: ApiResponse, quota: u32) -> i64 {
+/// Asserts that a limit of `quota` per minute refused the request. Returns the seconds until the next slot is free.
+pub fn rate_limited(refused: ApiResponse, quota: u32) -> i64 {
     let refused = refused.refused(429, "RATE_LIMITED");
     let wait: i64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
@@ -67,22 +68,23 @@ pub fn limited(refused: ApiResponse, quota: u32) -> i64 {
     wait
 }
 
-/// What a token says.
+/// The claims of a token, not verified.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
-pub async fn signs_in(person: &Person<'_>, answer: ApiResponse) {
-    let answer = answer.expect(200);
+/// Asserts that the tokens of a response authenticate the user that the response shows.
+pub async fn assert_signed_in(person: &Person<'_>, response: ApiResponse) {
+    let response = response.expect(200);
     let mut person = person.signed_out();
-    person.take_tokens(&answer);
+    person.take_tokens(&response);
     let me = person.get("/auth/me").await.expect(200);
-    assert_eq!(me.body, answer.body["user"]);
+    assert_eq!(me.body, response.body["user"]);
 }
 
 #[tokio::test]
-async fn registering_makes_an_account_with_exactly_these_fields_and_its_workspace() {
+async fn registering_creates_an_account_with_exactly_these_fields_and_a_workspace() {
     let world = World::new().await;
     let mut ann = world.stranger("ann");
     ann.email = " Ann@Example.COM ".to_owned();
@@ -104,13 +106,13 @@ async fn registering_makes_an_account_with_exactly_these_fields_and_its_workspac
     ] {
         assert_eq!(user.body[field], value, "{field}");
     }
-    for (field, twin) in [
+    for (field, duplicate) in [
         ("created_at", "createdAt"),
         ("updated_at", "updatedAt"),
         ("language_preference", "languagePreference"),
     ] {
         assert!(user.body[field].is_string(), "{field}");
-        assert_eq!(user.body[field], user.body[twin], "{field}");
+        assert_eq!(user.body[field], user.body[duplicate], "{field}");
     }
     for id in [user.body["id"].as_str().unwrap(), &workspace_id] {
         assert_eq!(uuid::Uuid::parse_str(id).unwrap().get_version_num(), 7);
@@ -137,14 +139,14 @@ async fn without_a_company_the_workspace_is_named_after_the_person() {
 }
 
 #[tokio::test]
-async fn an_email_is_registered_once() {
+async fn an_email_address_can_be_registered_once() {
     let world = World::new().await;
     world.owner("ann").await;
     let before = world.dump_without_limits().await;
-    let mut again = world.stranger("ann");
+    let mut namesake = world.stranger("ann");
     for email in ["ann@example.com", " ANN@example.com"] {
-        again.email = email.to_owned();
-        register(&again, json!({})).await.refused(400, "EMAIL_TAKEN");
+        namesake.email = email.to_owned();
+        register(&namesake, json!({})).await.refused(400, "EMAIL_TAKEN");
     }
     assert_eq!(world.dump_without_limits().await, before);
 }
@@ -165,7 +167,7 @@ async fn a_password_has_8_to_128_characters() {
     ] {
         let person = world.stranger(name);
         register(&person, json!({"password": password})).await.expect(201);
-        signs_in(&person, log_in(&person, &person.email, &password).await).await;
+        assert_signed_in(&person, log_in(&person, &person.email, &password).await).await;
         log_in(&person, &person.email, password.trim_end_matches([' ', '8', 'ü']))
             .await
             .refused(401, "INVALID_CREDENTIALS");
@@ -173,7 +175,7 @@ async fn a_password_has_8_to_128_characters() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_registration_are_told_at_once() {
+async fn a_refused_registration_lists_every_field_error() {
     let world = World::new().await;
     let ann = world.stranger("ann");
     let before = world.dump_without_limits().await;
@@ -193,36 +195,36 @@ async fn all_faults_of_a_registration_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_login_is_answered_with_exactly_these_fields() {
+async fn a_login_response_has_exactly_these_fields() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
-    let answer = log_in(&ann.signed_out(), " ANN@example.com ", PASSWORD)
+    let response = log_in(&ann.signed_out(), " ANN@example.com ", PASSWORD)
         .await
         .expect(200);
     assert_eq!(
-        names(&answer.body),
+        names(&response.body),
         ["access_token", "expires_in", "refresh_token", "token_type", "user"]
     );
     assert_eq!(
-        (&answer.body["token_type"], &answer.body["expires_in"]),
+        (&response.body["token_type"], &response.body["expires_in"]),
         (&json!("bearer"), &json!(900))
     );
-    assert_eq!(names(&answer.body["user"]), USER);
-    let claims = claims(answer.body["access_token"].as_str().unwrap());
+    assert_eq!(names(&response.body["user"]), USER);
+    let claims = claims(response.body["access_token"].as_str().unwrap());
     for claim in ["iss", "aud", "sub", "exp", "iat", "jti", "sid"] {
         assert!(!claims[claim].is_null(), "{claim}");
     }
     assert_eq!(claims["sub"], ann.id);
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 900);
-    signs_in(&ann, answer).await;
+    assert_signed_in(&ann, response).await;
     ann.workspace().await.expect(200);
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody() {
+async fn a_wrong_password_and_an_unknown_email_address_get_the_same_response() {
     let world = World::new().await;
     let ann = world.owner("ann").await.signed_out();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (email, password) in [
         ("ann@example.com", "wrong horse"),
         ("nobody@example.com", PASSWORD),
@@ -230,9 +232,9 @@ async fn a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody() {
     ] {
         let mut refused = log_in(&ann, email, password).await.refused(401, "INVALID_CREDENTIALS");
         refused.body["request_id"] = Value::Null;
-        answers.push(refused.body);
+        responses.push(refused.body);
     }
-    assert_eq!((&answers[0], &answers[0]), (&answers[1], &answers[2]));
+    assert_eq!((&responses[0], &responses[0]), (&responses[1], &responses[2]));
     assert_eq!(
         ann.post("/auth/login", json!({})).await.invalid_fields(),
         ["body.email", "body.password"]
@@ -246,73 +248,85 @@ async fn a_wrong_password_and_an_unknown_email_are_told_apart_by_nobody() {
 }
 
 #[tokio::test]
-async fn an_email_has_fifteen_logins_a_minute() {
+async fn an_email_address_may_log_in_fifteen_times_a_minute() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     world.owner("bob").await;
     world.pass(61);
-    let mut thief = ann.signed_out();
+    let began = world.clock.now();
+    let mut guesser = ann.signed_out();
     for number in 0..15_u8 {
-        thief.address = IpAddr::from([192, 0, 2, number]);
+        set_clock_back(&world, began);
+        guesser.address = IpAddr::from([192, 0, 2, number]);
         let email = if number % 2 == 0 {
             "ann@example.com"
         } else {
             " ANN@example.com"
         };
-        log_in(&thief, email, "wrong horse")
+        log_in(&guesser, email, "wrong horse")
             .await
             .refused(401, "INVALID_CREDENTIALS");
     }
-    let wait = limited(log_in(&thief, "ann@example.com", PASSWORD).await, 15);
-    log_in(&thief, "bob@example.com", PASSWORD).await.expect(200);
+    set_clock_back(&world, began);
+    let wait = rate_limited(log_in(&guesser, "ann@example.com", PASSWORD).await, 15);
+    log_in(&guesser, "bob@example.com", PASSWORD).await.expect(200);
     world.pass(wait);
-    log_in(&thief, "ann@example.com", PASSWORD).await.expect(200);
+    log_in(&guesser, "ann@example.com", PASSWORD).await.expect(200);
 }
 
 #[tokio::test]
-async fn an_address_has_sixty_logins_a_minute() {
+async fn an_ip_address_may_log_in_sixty_times_a_minute() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     world.pass(61);
-    let thief = world.stranger("thief");
+    let began = world.clock.now();
+    let guesser = world.stranger("guesser");
     for number in 0..60 {
-        log_in(&thief, &format!("{number}@example.com"), PASSWORD)
+        set_clock_back(&world, began);
+        log_in(&guesser, &format!("{number}@example.com"), PASSWORD)
             .await
             .refused(401, "INVALID_CREDENTIALS");
     }
-    limited(log_in(&thief, "ann@example.com", PASSWORD).await, 60);
+    set_clock_back(&world, began);
+    rate_limited(log_in(&guesser, "ann@example.com", PASSWORD).await, 60);
     log_in(&ann.signed_out(), "ann@example.com", PASSWORD).await.expect(200);
 }
 
 #[tokio::test]
-async fn register_preview_and_accept_each_count_sixty_a_minute_an_address() {
+async fn registering_previewing_and_accepting_are_each_limited_to_sixty_a_minute_per_ip_address() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
     world.pass(61);
-    let mut thief = world.stranger("ann");
+    let began = world.clock.now();
+    let mut guesser = world.stranger("ann");
     for number in 0..60_u16 {
-        thief.address = IpAddr::from([0x2001, 0xdb8, 1, 2, number, 0, 0, 1]);
-        register(&thief, json!({})).await.refused(400, "EMAIL_TAKEN");
-        thief.preview(&issued).await.expect(200);
-        thief.accept(&issued, json!({})).await.refused(400, "PASSWORD_REQUIRED");
+        set_clock_back(&world, began);
+        guesser.address = IpAddr::from([0x2001, 0xdb8, 1, 2, number, 0, 0, 1]);
+        register(&guesser, json!({})).await.refused(400, "EMAIL_TAKEN");
+        guesser.preview(&issued).await.expect(200);
+        guesser
+            .accept(&issued, json!({}))
+            .await
+            .refused(400, "PASSWORD_REQUIRED");
     }
-    limited(register(&thief, json!({})).await, 60);
-    limited(thief.preview(&issued).await, 60);
-    limited(thief.accept(&issued, json!({"password": PASSWORD})).await, 60);
-    thief.address = IpAddr::from([0x2001, 0xdb8, 1, 3, 0, 0, 0, 1]);
-    register(&thief, json!({})).await.refused(400, "EMAIL_TAKEN");
-    thief.preview(&issued).await.expect(200);
-    thief.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
+    set_clock_back(&world, began);
+    rate_limited(register(&guesser, json!({})).await, 60);
+    rate_limited(guesser.preview(&issued).await, 60);
+    rate_limited(guesser.accept(&issued, json!({"password": PASSWORD})).await, 60);
+    guesser.address = IpAddr::from([0x2001, 0xdb8, 1, 3, 0, 0, 0, 1]);
+    register(&guesser, json!({})).await.refused(400, "EMAIL_TAKEN");
+    guesser.preview(&issued).await.expect(200);
+    guesser.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
 }
 
 #[tokio::test]
-async fn everything_but_the_open_routes_needs_a_token() {
+async fn every_route_but_the_open_ones_requires_a_token() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let nobody = owner.signed_out();
-    let mut liar = owner.clone();
-    liar.access = Some("x.y.z".to_owned());
+    let anonymous = owner.signed_out();
+    let mut forger = owner.clone();
+    forger.access = Some("x.y.z".to_owned());
     for (method, path) in [
         ("GET", "/auth/me"),
         ("POST", "/auth/logout"),
@@ -332,19 +346,18 @@ async fn everything_but_the_open_routes_needs_a_token() {
         ("GET", "/workspaces/usage"),
         ("POST", "/workspaces/revoke-all-sessions"),
     ] {
-        nobody.call(method, path, None).await.refused(401, "TOKEN_MISSING");
-        liar.call(method, path, Some(json!({})))
+        anonymous.call(method, path, None).await.refused(401, "TOKEN_MISSING");
+        forger
+            .call(method, path, Some(json!({})))
             .await
             .refused(401, "TOKEN_INVALID");
     }
-    let mut query = owner.signed_out();
     let path = format!("/auth/me?access_token={}", owner.access.as_ref().unwrap());
-    query.access = None;
-    query.get(&path).await.refused(401, "TOKEN_MISSING");
+    anonymous.get(&path).await.refused(401, "TOKEN_MISSING");
 }
 
 #[tokio::test]
-async fn times_are_utc_of_one_width() {
+async fn times_are_utc_with_a_fixed_width() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let me = ann.get("/auth/me").await.expect(200);

@@ -1,72 +1,13 @@
-//! Invitations as those who are invited see them: looked at, accepted, declined.
+//! `POST /auth/accept-invite`.
 
 use serde_json::{Value, json};
 
-use crate::routes::accounts::{USER, limited, log_in, loner, signs_in};
-use crate::support::harness::{PASSWORD, World, names, proof};
+use crate::routes::auth_accounts::{USER, assert_signed_in, log_in, rate_limited, without_workspace};
+use crate::routes::set_clock_back;
+use crate::support::harness::{PASSWORD, World, names};
 
 #[tokio::test]
-async fn whoever_holds_the_link_sees_exactly_this() {
-    let world = World::new().await;
-    let owner = world.owner("ann").await;
-    loner(&world, "eve").await;
-    let stranger = world.stranger("bob");
-    for (email, account_exists) in [("bob@example.com", false), ("eve@example.com", true)] {
-        let issued = owner.invite(email, "field_worker").await.expect(201);
-        let seen = stranger.preview(&issued).await.expect(200);
-        let expected = json!({
-            "workspace_name": "ann and company",
-            "invited_by_email": "ann@example.com",
-            "email": email,
-            "role": "field_worker",
-            "expires_at": issued.body["expires_at"],
-            "status": "pending",
-            "account_exists": account_exists,
-        });
-        assert_eq!(seen.body, expected);
-        stranger
-            .accept(&issued, json!({"password": PASSWORD}))
-            .await
-            .expect(200);
-        assert_eq!(stranger.preview(&issued).await.expect(200).body["status"], "accepted");
-    }
-}
-
-#[tokio::test]
-async fn a_link_that_is_none_is_404_on_every_route() {
-    let world = World::new().await;
-    let owner = world.owner("ann").await;
-    let issued = owner.invite("bob@example.com", "member").await.expect(201);
-    let other = owner.invite("cid@example.com", "member").await.expect(201);
-    let bob = world.stranger("bob");
-    let good = proof(&issued, json!({"password": PASSWORD}));
-    let links = [
-        ("token", json!("x")),
-        ("token", json!("")),
-        ("token", proof(&other, json!({}))["token"].clone()),
-        ("invite_id", json!(other.id())),
-        ("invite_id", json!(uuid::Uuid::from_u128(7))),
-        ("invite_id", json!("not-a-uuid")),
-        ("invite_id", json!("")),
-    ];
-    let before = world.dump_without_limits().await;
-    for route in ["invitation", "accept-invite", "decline-invite"] {
-        for (field, value) in &links {
-            let mut body = good.clone();
-            body[field] = value.clone();
-            bob.post(&format!("/auth/{route}"), body)
-                .await
-                .refused(404, "INVITATION_NOT_FOUND");
-        }
-        let faults = bob.post(&format!("/auth/{route}"), json!({"token": 5})).await.invalid_fields();
-        assert_eq!(faults, ["body.invite_id", "body.token"], "{route}");
-    }
-    assert_eq!(world.dump_without_limits().await, before);
-    bob.post("/auth/accept-invite", good).await.expect(200);
-}
-
-#[tokio::test]
-async fn a_new_person_accepts_and_is_a_member_with_a_password() {
+async fn a_person_without_an_account_accepts_and_gets_an_account_and_a_membership() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "manager").await.expect(201);
@@ -75,7 +16,7 @@ async fn a_new_person_accepts_and_is_a_member_with_a_password() {
         .accept(&issued, json!({"password": PASSWORD, "name": " Bob B. "}))
         .await
         .expect(200);
-    let tokens = [
+    let fields = [
         "access_token",
         "expires_in",
         "refresh_token",
@@ -83,7 +24,7 @@ async fn a_new_person_accepts_and_is_a_member_with_a_password() {
         "user",
         "workspace",
     ];
-    assert_eq!(names(&accepted.body), tokens);
+    assert_eq!(names(&accepted.body), fields);
     assert_eq!(accepted.body["workspace"], owner.workspace().await.body);
     assert_eq!(names(&accepted.body["user"]), USER);
     for (field, value) in [
@@ -113,7 +54,7 @@ async fn a_new_person_accepts_and_is_a_member_with_a_password() {
 }
 
 #[tokio::test]
-async fn a_new_person_needs_a_password_of_some_strength() {
+async fn a_person_without_an_account_needs_a_password_that_is_not_weak() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -129,7 +70,9 @@ async fn a_new_person_needs_a_password_of_some_strength() {
             .refused(400, "WEAK_PASSWORD");
     }
     assert_eq!(
-        bob.accept(&issued, json!({"password": 5, "name": 5})).await.invalid_fields(),
+        bob.accept(&issued, json!({"password": 5, "name": 5}))
+            .await
+            .invalid_fields(),
         ["body.name", "body.password"]
     );
     assert_eq!(world.dump_without_limits().await, before);
@@ -137,10 +80,10 @@ async fn a_new_person_needs_a_password_of_some_strength() {
 }
 
 #[tokio::test]
-async fn an_existing_account_proves_itself_by_its_password() {
+async fn an_existing_account_accepts_with_its_password() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let eve = loner(&world, "eve").await;
+    let eve = without_workspace(&world, "eve").await;
     let issued = owner.invite("eve@example.com", "member").await.expect(201);
     let visitor = eve.signed_out();
     let before = world.dump_without_limits().await;
@@ -166,23 +109,24 @@ async fn an_existing_account_proves_itself_by_its_password() {
         (&json!(eve.id), &json!("eve"))
     );
     assert_eq!(accepted.body["workspace"], owner.workspace().await.body);
-    signs_in(&visitor, accepted).await;
+    assert_signed_in(&visitor, accepted).await;
     assert_eq!(
         eve.workspace().await.expect(200).body,
         owner.workspace().await.body,
-        "her earlier login goes on"
+        "the earlier session still works"
     );
 }
 
 #[tokio::test]
-async fn an_existing_account_proves_itself_by_its_token() {
+async fn an_existing_account_accepts_with_its_token() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let eve = loner(&world, "eve").await;
+    let eve = without_workspace(&world, "eve").await;
     let issued = owner.invite("eve@example.com", "field_worker").await.expect(201);
-    let mut liar = eve.clone();
-    liar.access = Some(format!("{}x", eve.access.as_ref().unwrap()));
-    liar.accept(&issued, json!({"password": PASSWORD}))
+    let mut forger = eve.clone();
+    forger.access = Some(format!("{}x", eve.access.as_ref().unwrap()));
+    forger
+        .accept(&issued, json!({"password": PASSWORD}))
         .await
         .refused(401, "TOKEN_INVALID");
     let accepted = eve.accept(&issued, json!({})).await.expect(200);
@@ -194,31 +138,34 @@ async fn an_existing_account_proves_itself_by_its_token() {
 }
 
 #[tokio::test]
-async fn passwords_guessed_by_accepting_count_as_logins() {
+async fn passwords_tried_by_accepting_count_as_logins() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let eve = loner(&world, "eve").await;
+    let eve = without_workspace(&world, "eve").await;
     let issued = owner.invite("eve@example.com", "member").await.expect(201);
     world.pass(61);
-    let thief = eve.signed_out();
+    let began = world.clock.now();
+    let guesser = eve.signed_out();
     for _ in 0..8 {
-        thief
+        set_clock_back(&world, began);
+        guesser
             .accept(&issued, json!({"password": "wrong horse"}))
             .await
             .refused(401, "INVALID_CREDENTIALS");
-        log_in(&thief, "eve@example.com", "wrong horse").await;
+        log_in(&guesser, "eve@example.com", "wrong horse").await;
     }
-    limited(thief.accept(&issued, json!({"password": PASSWORD})).await, 15);
-    limited(log_in(&thief, "eve@example.com", PASSWORD).await, 15);
+    set_clock_back(&world, began);
+    rate_limited(guesser.accept(&issued, json!({"password": PASSWORD})).await, 15);
+    rate_limited(log_in(&guesser, "eve@example.com", PASSWORD).await, 15);
     assert_eq!(owner.members().await.body["total"], 1);
     eve.accept(&issued, json!({})).await.expect(200);
 }
 
 #[tokio::test]
-async fn signed_in_as_somebody_else_one_cannot_accept() {
+async fn an_invitation_cannot_be_accepted_with_the_token_of_another_account() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let eve = loner(&world, "eve").await;
+    let eve = without_workspace(&world, "eve").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
     let before = world.dump_without_limits().await;
     for person in [&eve, &owner] {
@@ -235,7 +182,7 @@ async fn signed_in_as_somebody_else_one_cannot_accept() {
 }
 
 #[tokio::test]
-async fn somebody_who_is_in_a_workspace_by_now_is_unavailable() {
+async fn a_person_who_has_joined_another_workspace_cannot_accept() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -252,7 +199,7 @@ async fn somebody_who_is_in_a_workspace_by_now_is_unavailable() {
 }
 
 #[tokio::test]
-async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
+async fn accepting_repeatedly_within_ten_minutes_gives_one_membership() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -260,27 +207,30 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
     let first = bob.accept(&issued, json!({"password": PASSWORD})).await.expect(200);
     bob.take_tokens(&first);
     world.pass(570);
-    let nobody = bob.signed_out();
-    for again in [
-        nobody.accept(&issued, json!({"password": PASSWORD})).await,
+    let anonymous = bob.signed_out();
+    for repeated in [
+        anonymous.accept(&issued, json!({"password": PASSWORD})).await,
         bob.accept(&issued, json!({})).await,
     ] {
-        let again = again.expect(200);
-        assert_eq!(names(&again.body), names(&first.body));
-        assert_eq!(again.body["user"]["id"], bob.id);
-        assert_eq!(again.body["workspace"], first.body["workspace"]);
-        signs_in(&bob, again).await;
+        let repeated = repeated.expect(200);
+        assert_eq!(names(&repeated.body), names(&first.body));
+        assert_eq!(repeated.body["user"]["id"], bob.id);
+        assert_eq!(repeated.body["workspace"], first.body["workspace"]);
+        assert_signed_in(&bob, repeated).await;
     }
     assert_eq!(owner.members().await.body["total"], 2);
     let before = world.dump_without_limits().await;
-    nobody
+    anonymous
         .accept(&issued, json!({"password": "wrong horse"}))
         .await
         .refused(400, "INVITATION_USED");
-    nobody.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
+    anonymous
+        .accept(&issued, json!({}))
+        .await
+        .refused(400, "INVITATION_USED");
     owner.accept(&issued, json!({})).await.refused(400, "INVITATION_USED");
     world.pass(30);
-    nobody
+    anonymous
         .accept(&issued, json!({"password": PASSWORD}))
         .await
         .refused(400, "INVITATION_USED");
@@ -289,7 +239,7 @@ async fn accepting_again_within_ten_minutes_is_the_same_person_once() {
 }
 
 #[tokio::test]
-async fn accepting_again_does_not_undo_a_removal() {
+async fn a_removed_member_cannot_rejoin_by_accepting_again() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let issued = owner.invite("bob@example.com", "member").await.expect(201);
@@ -305,20 +255,23 @@ async fn accepting_again_does_not_undo_a_removal() {
 }
 
 #[tokio::test]
-async fn other_invitations_of_who_joined_are_dead_at_once() {
+async fn accepting_an_invitation_revokes_its_sibling_invitations() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let zoe = world.owner("zoe").await;
     let stranger = world.stranger("bob");
-    for (name, exists) in [("bob", false), ("eve", true)] {
-        if exists {
-            loner(&world, name).await;
+    for (name, has_account) in [("bob", false), ("eve", true)] {
+        if has_account {
+            without_workspace(&world, name).await;
         }
         let email = format!("{name}@example.com");
-        let taken = ann.invite(&email, "member").await.expect(201);
+        let accepted = ann.invite(&email, "member").await.expect(201);
         let sibling = zoe.invite(&email, "owner").await.expect(201);
         assert_eq!(zoe.invitations().await.body["total"], 1);
-        stranger.accept(&taken, json!({"password": PASSWORD})).await.expect(200);
+        stranger
+            .accept(&accepted, json!({"password": PASSWORD}))
+            .await
+            .expect(200);
         assert_eq!(
             zoe.invitations().await.body,
             json!({"invitations": [], "total": 0, "next_cursor": null})
@@ -340,7 +293,7 @@ async fn other_invitations_of_who_joined_are_dead_at_once() {
 }
 
 #[tokio::test]
-async fn an_invitation_from_before_a_removal_stays_dead() {
+async fn a_revoked_sibling_invitation_stays_revoked_after_a_removal() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let zoe = world.owner("zoe").await;
@@ -351,51 +304,4 @@ async fn an_invitation_from_before_a_removal_stays_dead() {
     bob.accept(&sibling, json!({})).await.refused(400, "INVITATION_REVOKED");
     let fresh = zoe.invite("bob@example.com", "member").await.expect(201);
     bob.accept(&fresh, json!({})).await.expect(200);
-}
-
-#[tokio::test]
-async fn declining_revokes() {
-    let world = World::new().await;
-    let owner = world.owner("ann").await;
-    let issued = owner.invite("bob@example.com", "member").await.expect(201);
-    let bob = world.stranger("bob");
-    let declined = bob.decline(&issued).await.expect(200);
-    assert_eq!(names(&declined.body), ["message"]);
-    assert!(declined.body["message"].is_string());
-    assert_eq!(owner.invitations().await.body["total"], 0);
-    assert_eq!(bob.preview(&issued).await.expect(200).body["status"], "revoked");
-    bob.decline(&issued).await.refused(400, "INVITATION_REVOKED");
-    bob.accept(&issued, json!({"password": PASSWORD}))
-        .await
-        .refused(400, "INVITATION_REVOKED");
-    owner.cancel(&issued.id()).await.refused(400, "INVITATION_REVOKED");
-    let second = owner.invite("bob@example.com", "member").await.expect(201);
-    bob.accept(&second, json!({"password": PASSWORD})).await.expect(200);
-    bob.decline(&second).await.refused(400, "INVITATION_USED");
-    assert_eq!(owner.members().await.body["total"], 2);
-}
-
-#[tokio::test]
-async fn the_invite_page_is_self_contained() {
-    let world = World::new().await;
-    let page = world.stranger("bob").get("/invite").await.expect(200);
-    assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(
-        policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
-        "{policy}"
-    );
-    assert!(!policy.contains("unsafe-inline") && !policy.contains('*'), "{policy}");
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    for outside in [
-        "src=\"http",
-        "href=\"http",
-        "@import",
-        "localStorage",
-        "sessionStorage",
-        "document.cookie",
-    ] {
-        assert!(!page.text.contains(outside), "{outside}");
-    }
-    assert!(page.text.contains("name=\"viewport\""));
 }
