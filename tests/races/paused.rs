@@ -1,4 +1,4 @@
-//! Races that are decided between a read and the write behind it: a process freezes there, and thaws when it is too late.
+//! Races between a read and the following write: a process pauses in between, until a concurrent write was made.
 
 use std::time::Duration;
 
@@ -11,19 +11,21 @@ use shared::deadline::Deadline;
 use shared::http::gateway::Gateway;
 use tower::ServiceExt;
 
-use crate::support::paused::{PauseBefore, run_paused};
 use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
+use crate::support::paused::{PauseBefore, run_paused};
 
-/// What a request has, where what it waits for never comes.
+/// Deadline of a request that ends within it, unless the machine is very slow.
+const LONG: Duration = Duration::from_secs(60);
+/// Deadline of a request that may use all of it, because no read shows the state that its write requires.
 const SHORT: Duration = Duration::from_secs(3);
 
 fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-/// A request that any process may answer.
-fn posted(person: &Person<'_>, path: &str, body: &serde_json::Value) -> Request<Body> {
+/// A request with everything that a process needs to serve it without a gateway.
+fn post_request(person: &Person<'_>, path: &str, body: &serde_json::Value) -> Request<Body> {
     let mut request = person.request("POST", path).body(Body::from(body.to_string())).unwrap();
     request.extensions_mut().insert(Gateway {
         request_id: String::new(),
@@ -33,57 +35,62 @@ fn posted(person: &Person<'_>, path: &str, body: &serde_json::Value) -> Request<
     request
 }
 
-/// The answer of a process that freezes before its transaction.
-async fn answered_late(world: &World, request: Request<Body>, meanwhile: impl Future<Output = ()>) -> ApiResponse {
+/// Sends a request to a process that pauses before its transaction while `meanwhile` runs.
+async fn send_paused(
+    world: &World,
+    request: Request<Body>,
+    deadline: Duration,
+    meanwhile: impl Future<Output = ()>,
+) -> ApiResponse {
     let work = async move |app: App| {
         let mut request = request;
-        request.extensions_mut().insert(Deadline::after(SHORT));
+        request.extensions_mut().insert(Deadline::after(deadline));
         ApiResponse::read(local::stack::api(app).oneshot(request).await.unwrap()).await
     };
-    let (answer, was_frozen) = run_paused(world, PauseBefore::First("TransactWriteItems"), work, meanwhile).await;
-    assert!(was_frozen, "it came to no transaction: {}", answer.text);
-    answer
+    let (response, was_paused) = run_paused(world, PauseBefore::First("TransactWriteItems"), work, meanwhile).await;
+    assert!(was_paused, "the request made no transaction: {}", response.text);
+    response
 }
 
 #[tokio::test]
-async fn who_accepts_too_late_joins_nowhere() {
+async fn accepting_fails_if_the_invitation_was_cancelled_or_accepted_meanwhile() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
-    for (guest, code) in [("cancelled", "INVITATION_REVOKED"), ("accepted", "INVITATION_USED")] {
-        let issued = ann.invite(&format!("{guest}@example.com"), "member").await.expect(201);
-        let person = world.stranger(guest);
-        let mine = json!({"password": "another passphrase", "name": guest});
-        let request = posted(&person, "/auth/accept-invite", &proof(&issued, mine));
+    for (event, code) in [("cancelled", "INVITATION_REVOKED"), ("accepted", "INVITATION_USED")] {
+        let issued = ann.invite(&format!("{event}@example.com"), "member").await.expect(201);
+        let guest = world.stranger(event);
+        let late = json!({"password": "another passphrase", "name": event});
+        let request = post_request(&guest, "/auth/accept-invite", &proof(&issued, late));
         let meanwhile = async {
-            if guest == "cancelled" {
+            if event == "cancelled" {
                 ann.cancel(&issued.id()).await.expect(200);
             } else {
-                person
-                    .accept(&issued, json!({"password": PASSWORD, "name": guest}))
+                guest
+                    .accept(&issued, json!({"password": PASSWORD, "name": event}))
                     .await
                     .expect(200);
             }
         };
-        let answer = answered_late(&world, request, Box::pin(meanwhile)).await;
-        // Of who was accepted meanwhile there is an account, and this is not its password.
-        let told = (
-            answer.status.as_u16(),
-            answer.body["error_code"].as_str().unwrap_or_default(),
+        let response = send_paused(&world, request, LONG, Box::pin(meanwhile)).await;
+        // If the invitation was accepted meanwhile, the account exists and has a different password.
+        let refusal = (
+            response.status.as_u16(),
+            response.body["error_code"].as_str().unwrap_or_default(),
         );
         assert!(
-            [(400, code), (401, "INVALID_CREDENTIALS")].contains(&told),
+            [(400, code), (401, "INVALID_CREDENTIALS")].contains(&refusal),
             "{}",
-            answer.text
+            response.text
         );
         invariants::check(&world).await;
     }
     assert_eq!(ann.members().await.expect(200).body["total"], 2);
 }
 
-/// An invitation's three items end together. The write says so of each by itself, so that none of the three conditions is
-/// there for nothing: whichever of them ended, nobody joins.
+/// The three items of an invitation end together. The write has a condition on each of them, and each condition alone
+/// prevents the acceptance.
 #[tokio::test]
-async fn each_item_of_an_invitation_is_enough_to_refuse_its_acceptance() {
+async fn accepting_fails_if_any_of_the_three_items_of_the_invitation_has_ended() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
@@ -91,7 +98,7 @@ async fn each_item_of_an_invitation_is_enough_to_refuse_its_acceptance() {
         let email = format!("{ended}@example.com");
         let issued = ann.invite(&email, "member").await.expect(201);
         let body = proof(&issued, json!({"password": PASSWORD, "name": ended}));
-        let request = posted(&world.stranger(ended), "/auth/accept-invite", &body);
+        let request = post_request(&world.stranger(ended), "/auth/accept-invite", &body);
         let (client, table) = (world.app.store.client(), world.app.store.table());
         let meanwhile = async {
             let id = issued.id();
@@ -120,8 +127,12 @@ async fn each_item_of_an_invitation_is_enough_to_refuse_its_acceptance() {
             };
             update.send().await.unwrap();
         };
-        let answer = answered_late(&world, request, Box::pin(meanwhile)).await;
-        assert!([400, 503].contains(&answer.status.as_u16()), "{ended}: {}", answer.text);
+        let response = send_paused(&world, request, SHORT, Box::pin(meanwhile)).await;
+        assert!(
+            [400, 503].contains(&response.status.as_u16()),
+            "{ended}: {}",
+            response.text
+        );
         assert_eq!(ann.members().await.expect(200).body["total"], 1, "{ended}");
         assert_eq!(
             world.rows(&[r#""entity": S("user")"#, &email]).await,
@@ -131,9 +142,9 @@ async fn each_item_of_an_invitation_is_enough_to_refuse_its_acceptance() {
     }
 }
 
-/// Whatever ends a token raises its user's epoch and takes the sessions away. Each of the two is enough.
+/// Every operation that ends tokens raises the epoch of the user and removes the sessions. Each of the two suffices.
 #[tokio::test]
-async fn a_raised_epoch_ends_tokens_whose_session_is_still_there() {
+async fn a_raised_epoch_ends_tokens_whose_session_still_exists() {
     let world = World::new().await;
     let mut ann = world.owner("ann").await;
     let update = world
