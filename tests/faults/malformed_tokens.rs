@@ -1,73 +1,28 @@
-//! Tokens and headers that open nothing. `tokens.rs` goes on where this ends, by the list of RFC 8725.
+//! Access tokens and `Authorization` headers that are refused. `forged_tokens.rs` has more forged tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use shared::auth::keys::SigningKey;
-use shared::config::SecretSource;
 use shared::secret::Secret;
 
-use crate::faults::hostile::{UNKNOWN, get, proper, send};
+use crate::faults::requests::{UNKNOWN, conforming, get, send};
+use crate::faults::token_forge::{decoded, signed, signing_key, unsigned, with};
+use crate::routes::set_clock_back;
 use crate::support::harness::{Person, World};
 
-/// The parts of a token: header and claims.
-pub fn opened(token: &str) -> (Value, Value) {
-    let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
-    let (header, claims) = (parts.next().unwrap(), parts.next().unwrap());
-    (
-        serde_json::from_slice(&header).unwrap(),
-        serde_json::from_slice(&claims).unwrap(),
-    )
-}
-
-pub fn unsigned(header: &Value, claims: &Value) -> String {
-    format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header.to_string()),
-        URL_SAFE_NO_PAD.encode(claims.to_string())
-    )
-}
-
-pub fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
-    let message = unsigned(header, claims);
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
-    format!("{message}.{signature}")
-}
-
-/// `value` with some members replaced.
-pub fn with(value: &Value, changes: Value) -> Value {
-    let mut value = value.clone();
-    let Value::Object(changes) = changes else {
-        panic!("changes are an object")
-    };
-    for (name, change) in changes {
-        if change.is_null() {
-            value.as_object_mut().unwrap().remove(&name);
-        } else {
-            value[name] = change;
-        }
-    }
-    value
-}
-
-pub fn signing_key(world: &World) -> SigningKey {
-    let Some(SecretSource::Value(seed)) = &world.app.config.signing_secret else {
-        panic!("a world has a seed")
-    };
-    SigningKey::from_seed(seed).unwrap()
-}
-
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table: one row an attack")]
-async fn no_token_but_ours_opens_anything() {
+#[expect(clippy::too_many_lines, reason = "a table with one row per token")]
+async fn only_a_genuine_access_token_is_accepted() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let token = ann.access.clone().unwrap();
-    let (header, claims) = opened(&token);
+    let (header, claims) = decoded(&token);
     let key = signing_key(&world);
     let sign = |header: &Value, claims: &Value| signed(header, claims, key.encoding_key(), Algorithm::EdDSA);
-    let now = world.clock.now().as_seconds();
+    let began = world.clock.now();
+    let now = began.as_seconds();
     let jwks = ann.get("/.well-known/jwks.json").await;
     let public = jwks.body["keys"][0]["x"].as_str().unwrap().to_owned();
     let other_key = SigningKey::from_seed(&Secret::new("another seed")).unwrap();
@@ -94,11 +49,12 @@ async fn no_token_but_ours_opens_anything() {
             access: Some(token.clone()),
             ..ann.clone()
         };
+        set_clock_back(&world, began);
         ann.get("/auth/me").await.expect(200);
     }
 
     let invalid = [
-        ("nothing", String::new()),
+        ("an empty token", String::new()),
         ("one part", "a".to_owned()),
         ("three parts", "a.b.c".to_owned()),
         ("empty parts", "..".to_owned()),
@@ -139,7 +95,7 @@ async fn no_token_but_ours_opens_anything() {
         ),
         ("HS256 with the public key's text", hs256(public.as_bytes())),
         ("HS256 with the JWK set", hs256(jwks.text.as_bytes())),
-        ("HS256 with nothing", hs256(b"")),
+        ("HS256 with an empty key", hs256(b"")),
         ("alg RS256", header_change(json!({"alg": "RS256"}))),
         (
             "another key",
@@ -155,7 +111,7 @@ async fn no_token_but_ours_opens_anything() {
             ),
         ),
         (
-            "another key, sent along",
+            "another key, with a `jwk` header",
             signed(
                 &with(&header, json!({"jwk": {"kty": "OKP"}})),
                 &claims,
@@ -178,12 +134,12 @@ async fn no_token_but_ours_opens_anything() {
         ("expired long ago", claims_change(json!({"exp": 0}))),
         ("no expiry", claims_change(json!({"exp": null}))),
         ("an expiry that is a text", claims_change(json!({"exp": "9999999999"}))),
-        ("an expiry beyond numbers", claims_change(json!({"exp": 1e300}))),
+        ("an expiry out of range", claims_change(json!({"exp": 1e300}))),
         ("not yet valid", claims_change(json!({"nbf": now + 10}))),
-        ("a beginning that is a text", claims_change(json!({"nbf": "0"}))),
+        ("a not-before time that is a text", claims_change(json!({"nbf": "0"}))),
         ("issued in the future", claims_change(json!({"iat": now + 10}))),
         ("no subject", claims_change(json!({"sub": null}))),
-        ("a subject that is none", claims_change(json!({"sub": "USER#1"}))),
+        ("a subject that is no id", claims_change(json!({"sub": "USER#1"}))),
         ("a refresh token", ann.refresh.clone()),
     ];
     for (name, token) in invalid {
@@ -192,41 +148,42 @@ async fn no_token_but_ours_opens_anything() {
             ..ann.clone()
         };
         for path in ["/auth/me", "/workspaces/"] {
-            let answer = ann.get(path).await;
-            assert_eq!(answer.status, 401, "{name}: {}", answer.text);
-            proper(answer).refused(401, "TOKEN_INVALID");
+            set_clock_back(&world, began);
+            let response = ann.get(path).await;
+            assert_eq!(response.status, 401, "{name}: {}", response.text);
+            conforming(response).refused(401, "TOKEN_INVALID");
         }
     }
     for (name, token) in [
-        ("nobody", claims_change(json!({"sub": UNKNOWN}))),
-        ("no session of theirs", claims_change(json!({"sid": UNKNOWN}))),
-        ("another epoch", claims_change(json!({"uep": 1}))),
+        ("an unknown user", claims_change(json!({"sub": UNKNOWN}))),
+        ("an unknown session", claims_change(json!({"sid": UNKNOWN}))),
+        ("another epoch of the user", claims_change(json!({"uep": 1}))),
         ("another epoch of the workspace", claims_change(json!({"wep": 1}))),
     ] {
         let ann = Person {
             access: Some(token),
             ..ann.clone()
         };
-        let answer = ann.get("/auth/me").await;
-        assert_eq!(answer.status, 401, "{name}: {}", answer.text);
-        proper(answer).refused(401, "TOKEN_REVOKED");
+        let response = ann.get("/auth/me").await;
+        assert_eq!(response.status, 401, "{name}: {}", response.text);
+        conforming(response).refused(401, "TOKEN_REVOKED");
     }
     for (token, code) in [
         (token.as_str(), "TOKEN_INVALID"),
         ("", "TOKEN_INVALID"),
         (&"A".repeat(9000), "TOKEN_INVALID"),
     ] {
-        let answer = ann
+        let response = ann
             .signed_out()
             .post("/auth/refresh", json!({"refresh_token": token}))
             .await;
-        proper(answer).refused(401, code);
+        conforming(response).refused(401, code);
     }
     ann.workspace().await.expect(200);
 }
 
 #[tokio::test]
-async fn only_one_bearer_header_authenticates() {
+async fn only_a_single_bearer_header_authenticates() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let token = ann.access.clone().unwrap();
@@ -240,11 +197,11 @@ async fn only_one_bearer_header_authenticates() {
     let twice = get(me)
         .header("authorization", &bearer)
         .header("authorization", &bearer);
-    proper(send(&world, twice).await).refused(401, "TOKEN_INVALID");
-    let beside = get(me)
+    conforming(send(&world, twice).await).refused(401, "TOKEN_INVALID");
+    let with_basic = get(me)
         .header("authorization", &bearer)
         .header("authorization", "Basic YTpi");
-    proper(send(&world, beside).await).refused(401, "TOKEN_INVALID");
+    conforming(send(&world, with_basic).await).refused(401, "TOKEN_INVALID");
     for header in [
         "Basic YTpi",
         "Bearer",
@@ -255,11 +212,11 @@ async fn only_one_bearer_header_authenticates() {
         &format!("Bearer {token}, Bearer {token}"),
         &format!("Bearer {token} x"),
     ] {
-        let answer = proper(send(&world, get(me).header("authorization", header)).await);
-        answer.refused(401, "TOKEN_INVALID");
+        let response = conforming(send(&world, get(me).header("authorization", header)).await);
+        response.refused(401, "TOKEN_INVALID");
     }
     let binary = axum::http::HeaderValue::from_bytes(b"Bearer \xff\xfe").unwrap();
-    proper(send(&world, get(me).header("authorization", binary)).await).refused(401, "TOKEN_INVALID");
+    conforming(send(&world, get(me).header("authorization", binary)).await).refused(401, "TOKEN_INVALID");
     let elsewhere = [
         get(&format!("{me}?access_token={token}")),
         get(&format!("{me}?token={token}")),
@@ -268,6 +225,6 @@ async fn only_one_bearer_header_authenticates() {
         get(me).header("proxy-authorization", &bearer),
     ];
     for request in elsewhere {
-        proper(send(&world, request).await).refused(401, "TOKEN_MISSING");
+        conforming(send(&world, request).await).refused(401, "TOKEN_MISSING");
     }
 }

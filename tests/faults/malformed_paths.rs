@@ -1,16 +1,17 @@
-//! Paths, methods, origins and headers by which nobody gets anywhere.
+//! Unknown paths and methods, trailing slashes, origins of browsers, and headers that clients may not set.
 
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::faults::hostile::{Scene, UNKNOWN, get, proper, send};
+use crate::faults::requests::{SampleWorkspace, UNKNOWN, conforming, get, send};
+use crate::routes::set_clock_back;
 use crate::support::harness::{ApiResponse, World, operations};
 
 #[tokio::test]
-async fn an_unknown_path_is_404_and_another_method_405() {
+async fn an_unknown_path_gets_404_and_an_unsupported_method_405() {
     let world = World::new().await;
-    let scene = Scene::new(&world).await;
+    let sample = SampleWorkspace::new(&world).await;
     let unknown = [
         "/",
         "/api",
@@ -29,9 +30,9 @@ async fn an_unknown_path_is_404_and_another_method_405() {
         "/api/v1/workspaces%00",
     ];
     for path in unknown {
-        let answer = send(&world, get(path)).await;
-        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
-        proper(answer).refused(404, "NOT_FOUND");
+        let response = send(&world, get(path)).await;
+        assert_eq!(response.status, 404, "{path}: {}", response.text);
+        conforming(response).refused(404, "NOT_FOUND");
     }
     let operations = operations();
     let mut paths: Vec<&str> = operations.iter().map(|operation| operation.path.as_str()).collect();
@@ -46,24 +47,24 @@ async fn an_unknown_path_is_404_and_another_method_405() {
             if methods.contains(&method) {
                 continue;
             }
-            let about = path.replace("{user_id}", &scene.member.id).replace("{id}", UNKNOWN);
-            let answer = scene.owner.raw(method, &about, "").await;
-            assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text);
-            let mut allowed: Vec<&str> = answer.header("allow").unwrap().split(',').map(str::trim).collect();
+            let with_id = path.replace("{user_id}", &sample.member.id).replace("{id}", UNKNOWN);
+            let response = sample.owner.raw(method, &with_id, "").await;
+            assert_eq!(response.status, 405, "{method} {path}: {}", response.text);
+            let mut allowed: Vec<&str> = response.header("allow").unwrap().split(',').map(str::trim).collect();
             allowed.retain(|method| *method != "HEAD");
             allowed.sort_unstable();
             let mut expected = methods.clone();
             expected.sort_unstable();
             assert_eq!(allowed, expected, "{method} {path}");
-            proper(answer).refused(405, "METHOD_NOT_ALLOWED");
+            conforming(response).refused(405, "METHOD_NOT_ALLOWED");
         }
     }
-    proper(scene.owner.raw("POST", "/workspaces", "").await).refused(422, "VALIDATION_ERROR");
-    proper(scene.owner.get("/workspaces").await.expect(200));
+    conforming(sample.owner.raw("POST", "/workspaces", "").await).refused(422, "VALIDATION_ERROR");
+    conforming(sample.owner.get("/workspaces").await.expect(200));
 }
 
 #[tokio::test]
-async fn a_trailing_slash_leads_to_the_path_without_it_and_never_elsewhere() {
+async fn a_trailing_slash_is_redirected_to_the_path_without_it_and_never_to_another_host() {
     let world = World::new().await;
     let owner = world.owner("owner").await;
     for operation in operations() {
@@ -72,14 +73,14 @@ async fn a_trailing_slash_leads_to_the_path_without_it_and_never_elsewhere() {
         }
         let path = operation.about(UNKNOWN);
         for query in ["", "?limit=1&cursor=a%2Fb"] {
-            let answer = owner.raw(&operation.method, &format!("{path}/{query}"), "").await;
-            assert_eq!(answer.status, 308, "{path}: {}", answer.text);
-            assert_eq!(answer.header("location"), Some(format!("{path}{query}").as_str()));
-            proper(answer);
+            let response = owner.raw(&operation.method, &format!("{path}/{query}"), "").await;
+            assert_eq!(response.status, 308, "{path}: {}", response.text);
+            assert_eq!(response.header("location"), Some(format!("{path}{query}").as_str()));
+            conforming(response);
         }
     }
-    proper(owner.get("/api/v1/workspaces/").await.expect(200));
-    let elsewhere = [
+    conforming(owner.get("/api/v1/workspaces/").await.expect(200));
+    let to_another_host = [
         "//evil.example/",
         "///evil.example/",
         "//evil.example/%2e%2e/",
@@ -92,21 +93,21 @@ async fn a_trailing_slash_leads_to_the_path_without_it_and_never_elsewhere() {
         "//evil.example/?a=b",
         "/evil.example/%0d%0aLocation:x/",
     ];
-    for path in elsewhere {
-        let answer = proper(send(&world, get(path).header("host", "evil.example")).await);
-        if let Some(location) = answer.header("location") {
+    for path in to_another_host {
+        let response = conforming(send(&world, get(path).header("host", "evil.example")).await);
+        if let Some(location) = response.header("location") {
             assert!(
                 location.starts_with('/') && !location.starts_with("//") && !location.contains('\\'),
                 "{path} leads to {location}"
             );
         } else {
-            assert_eq!(answer.status, 404, "{path}");
+            assert_eq!(response.status, 404, "{path}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
+async fn only_configured_origins_may_read_responses_in_a_browser() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let preflight = |origin: &str| {
@@ -117,8 +118,8 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .header("access-control-request-method", "PATCH")
             .header("access-control-request-headers", "authorization,content-type")
     };
-    let cors = |answer: &ApiResponse| {
-        answer
+    let has_cors_headers = |response: &ApiResponse| {
+        response
             .headers
             .keys()
             .any(|name| name.as_str().starts_with("access-control-"))
@@ -129,15 +130,15 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .header("origin", "https://app.example"),
     )
     .await;
-    assert!(!cors(&read), "{:?}", read.headers);
-    let answer = send(&world, preflight("https://app.example")).await;
-    assert!(!cors(&answer), "{:?}", answer.headers);
-    proper(answer).refused(405, "METHOD_NOT_ALLOWED");
+    assert!(!has_cors_headers(&read), "{:?}", read.headers);
+    let response = send(&world, preflight("https://app.example")).await;
+    assert!(!has_cors_headers(&response), "{:?}", response.headers);
+    conforming(response).refused(405, "METHOD_NOT_ALLOWED");
 
     let world = World::with(|config| config.allowed_origins = vec!["https://app.example".to_owned()]).await;
     let ann = world.owner("ann").await;
     for person in [ann.clone(), ann.signed_out()] {
-        let answer = proper(
+        let response = conforming(
             send(
                 &world,
                 person
@@ -147,11 +148,11 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .await,
         );
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            response.header("access-control-allow-origin"),
             Some("https://app.example")
         );
-        assert_eq!(answer.header("access-control-allow-credentials"), None);
-        let mut exposed: Vec<String> = answer
+        assert_eq!(response.header("access-control-allow-credentials"), None);
+        let mut exposed: Vec<String> = response
             .header("access-control-expose-headers")
             .unwrap()
             .split(',')
@@ -162,19 +163,19 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             exposed,
             ["etag", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"]
         );
-        assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
+        assert!(response.header("vary").unwrap().to_lowercase().contains("origin"));
     }
-    let answer = proper(send(&world, preflight("https://app.example")).await);
-    assert!(answer.status.is_success(), "{}", answer.status);
+    let response = conforming(send(&world, preflight("https://app.example")).await);
+    assert!(response.status.is_success(), "{}", response.status);
     assert_eq!(
-        answer.header("access-control-allow-origin"),
+        response.header("access-control-allow-origin"),
         Some("https://app.example")
     );
-    let methods = answer.header("access-control-allow-methods").unwrap();
+    let methods = response.header("access-control-allow-methods").unwrap();
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         assert!(methods.contains(method), "{methods}");
     }
-    let headers = answer.header("access-control-allow-headers").unwrap().to_lowercase();
+    let headers = response.header("access-control-allow-headers").unwrap().to_lowercase();
     assert!(
         headers.contains("authorization") && headers.contains("content-type"),
         "{headers}"
@@ -190,13 +191,13 @@ async fn a_browser_elsewhere_reads_nothing_unless_its_origin_is_named() {
             .await
             .expect(200);
         assert_eq!(read.header("access-control-allow-origin"), None, "{origin}");
-        let answer = send(&world, preflight(origin)).await;
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        let response = send(&world, preflight(origin)).await;
+        assert_eq!(response.header("access-control-allow-origin"), None, "{origin}");
     }
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_itself_is_not_believed() {
+async fn headers_do_not_set_the_host_the_method_the_request_id_or_the_ip_address() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let mut request = ann.request("POST", "/workspaces/invitations");
@@ -216,23 +217,25 @@ async fn what_a_client_says_of_itself_is_not_believed() {
         .request("GET", "/workspaces/")
         .header("x-request-id", "mine")
         .header("x-http-method-override", "DELETE");
-    let answer = proper(send(&world, request).await.expect(200));
-    assert_ne!(answer.header("x-request-id"), Some("mine"));
+    let response = conforming(send(&world, request).await.expect(200));
+    assert_ne!(response.header("x-request-id"), Some("mine"));
 
+    let began = world.clock.now();
     let guesser = world.stranger("guesser");
     for number in 0..61 {
+        set_clock_back(&world, began);
         let request = guesser.request("POST", "/auth/invitation");
         let request = request
             .header("x-forwarded-for", format!("192.0.2.{number}"))
             .header("x-real-ip", format!("192.0.2.{number}"));
         let body = json!({"invite_id": UNKNOWN, "token": "x"}).to_string();
-        let answer = world
+        let response = world
             .send(request.body(Body::from(body)).unwrap(), guesser.address)
             .await;
         if number < 60 {
-            proper(answer).refused(404, "INVITATION_NOT_FOUND");
+            conforming(response).refused(404, "INVITATION_NOT_FOUND");
         } else {
-            proper(answer).refused(429, "RATE_LIMITED");
+            conforming(response).refused(429, "RATE_LIMITED");
         }
     }
 }
