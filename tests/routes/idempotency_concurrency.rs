@@ -45,11 +45,11 @@ async fn sixteen_concurrent_requests_under_one_key_have_one_effect() {
     assert_eq!(ann.invitations().await.body["total"], 10);
 
     let (caller, id) = (ann.clone(), issued.id());
-    let resend = move || {
+    let resend_request = move || {
         let (caller, id) = (caller.clone(), id.clone());
         async move { caller.resend_with_key(KEY, &id).await }
     };
-    let resent = send_sixteen(resend).await.expect(200);
+    let resent = send_sixteen(resend_request).await.expect(200);
     assert_eq!(mails_to(world, "ben@example.com"), 2);
     assert_eq!(ann.invitations().await.body["total"], 10);
     world

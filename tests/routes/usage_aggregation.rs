@@ -195,7 +195,7 @@ async fn a_run_writes_nothing_after_a_concurrent_run_changed_the_month() {
     advance_to(&world, NOON);
     let workspace = world.owner("ann").await.workspace().await.id();
     let ingest = async |count, moment: &str| {
-        ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await
+        ingest_records(&world, &[record(&workspace, "location_event", count, moment)]).await;
     };
     ingest(1, "2096-03-14T11:00:00Z").await;
     roll_up(&world, &workspace).await;

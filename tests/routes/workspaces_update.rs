@@ -65,7 +65,7 @@ async fn a_patch_changes_only_the_fields_of_its_body() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let before = owner.workspace().await;
-    let changes = [
+    let new_values = [
         ("name", json!("Acme")),
         ("logo_url", json!("https://acme.example/a.png")),
         ("website", json!("https://acme.example")),
@@ -78,7 +78,7 @@ async fn a_patch_changes_only_the_fields_of_its_body() {
         ("map_home", json!({"zoom": 3})),
     ];
     let mut expected = settings(&before);
-    for (field, value) in changes {
+    for (field, value) in new_values {
         expected[field] = value.clone();
         let changed = owner.patch("/workspaces/", json!({field: value})).await.expect(200);
         assert_eq!(settings(&changed), expected);

@@ -1,4 +1,4 @@
-//! The rules of the house that no compiler keeps: what is written twice is equal, and what stands apart stays apart.
+//! Conventions of the code that the compiler does not check: duplicated facts agree, and layers stay separate.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files below a folder whose names end as told.
+/// The files below `folder` whose names end with `ending`.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -35,7 +35,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A Rust file's lines of code: without its tests and comments.
+/// The lines of a Rust file without tests and comments.
 fn code(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
@@ -45,7 +45,7 @@ fn code(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// `name/file` of a path below the root.
+/// A path relative to the root of the repository.
 fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()
 }
@@ -82,32 +82,33 @@ fn docs_list_every_error_code_with_its_status() {
 }
 
 #[test]
-fn the_openapi_document_is_the_one_that_is_committed() {
+fn the_committed_openapi_document_is_current() {
     let generated = serde_json::to_value(local::stack::openapi()).unwrap();
     let committed: Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
     assert!(
         generated == committed,
-        "write it anew: cargo run -- openapi > docs/openapi.json"
+        "write it with: cargo run -- openapi > docs/openapi.json"
     );
 }
 
 #[test]
-fn keys_are_made_in_one_file() {
+fn keys_are_built_in_one_file() {
     for path in files("shared/src", ".rs").into_iter().chain(files("functions", ".rs")) {
         if path.ends_with("store/keys.rs") {
             continue;
         }
         for line in code(&path) {
-            // A `#` behind a letter, a digit or a placeholder, inside a string, is a key; in an expression it begins a name.
+            // A `#` after a letter, a digit or a placeholder in a string makes a key. In an expression it begins a
+            // name.
             let line = line.replace("r#\"", "").replace("\"#", "");
             for literal in line.split('"').skip(1).step_by(2) {
                 let bytes = literal.as_bytes();
-                let makes_key = bytes
+                let is_key = bytes
                     .windows(2)
                     .any(|pair| pair[1] == b'#' && (pair[0].is_ascii_alphanumeric() || pair[0] == b'}'));
                 assert!(
-                    !makes_key || literal.starts_with("/errors#"),
-                    "{} makes a key: {line}",
+                    !is_key || literal.starts_with("/errors#"),
+                    "{} builds a key: {line}",
                     shown(&path)
                 );
             }
@@ -116,28 +117,34 @@ fn keys_are_made_in_one_file() {
 }
 
 #[test]
-fn no_entropy_comes_from_jitter() {
+fn jitter_entropy_is_disabled() {
     let config = read(".cargo/config.toml");
     let set = config
         .lines()
         .any(|line| line.trim() == r#"AWS_LC_SYS_NO_JITTER_ENTROPY = "1""#);
-    assert!(set, "without it the first TLS call of a cold start takes 60 ms longer");
+    assert!(
+        set,
+        "with jitter entropy, the first TLS call of a cold start takes 60 ms longer"
+    );
     assert!(config.contains("[env]"));
 }
 
 #[test]
-fn a_panic_does_not_end_the_environment() {
+fn a_panic_does_not_end_the_execution_environment() {
     let manifest = read("Cargo.toml");
     let release = manifest.split("[profile.release]").nth(1).unwrap();
     let set = release
         .lines()
         .take_while(|line| !line.starts_with('['))
         .any(|line| line.trim() == r#"panic = "unwind""#);
-    assert!(set, "cargo-lambda builds with \"abort\" where the profile is silent");
+    assert!(
+        set,
+        "cargo-lambda builds with \"abort\" if the profile does not set `panic`"
+    );
 }
 
 #[test]
-fn functions_stand_apart() {
+fn functions_do_not_depend_on_each_other() {
     let names: Vec<String> = fs::read_dir(root().join("functions"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -152,14 +159,17 @@ fn functions_stand_apart() {
         let manifest = read(&format!("functions/{name}/Cargo.toml"));
         assert!(
             manifest.contains(&format!("name = \"{name}\"")),
-            "functions/{name} is another crate"
+            "the crate in functions/{name} has another name"
         );
         let (_, dependencies) = manifest.split_once("dependencies]").unwrap();
         for other in names.iter().map(String::as_str).chain(["local", "tests"]) {
             assert!(!depends(dependencies, other), "functions/{name} depends on {other}");
         }
         let main = code(&root().join(format!("functions/{name}/src/main.rs")));
-        assert!(main.len() <= 12, "functions/{name}/src/main.rs does more than start");
+        assert!(
+            main.len() <= 12,
+            "functions/{name}/src/main.rs does more than the cold start"
+        );
     }
     let shared = read("shared/Cargo.toml");
     for name in names.iter().map(String::as_str).chain(["local"]) {
@@ -168,21 +178,21 @@ fn functions_stand_apart() {
     }
 }
 
-/// Fails when a file below `folder` names one of `words` in its code.
+/// Asserts that no code below `folder` contains one of `words`.
 #[track_caller]
-fn knows_nothing_of(folder: &str, words: &[&str]) {
+fn assert_never_uses(folder: &str, words: &[&str]) {
     for path in files(folder, ".rs") {
         for line in code(&path) {
             for word in words {
-                assert!(!line.contains(word), "{} knows {word}: {line}", shown(&path));
+                assert!(!line.contains(word), "{} uses {word}: {line}", shown(&path));
             }
         }
     }
 }
 
 #[test]
-fn layers_know_what_they_may() {
-    knows_nothing_of(
+fn each_layer_uses_only_the_layers_below_it() {
+    assert_never_uses(
         "shared/src/models",
         &[
             "axum",
@@ -193,21 +203,21 @@ fn layers_know_what_they_may() {
             "crate::app",
         ],
     );
-    knows_nothing_of("shared/src/store", &["axum", "crate::http", "lambda"]);
-    knows_nothing_of("shared/src/auth", &["axum", "aws_sdk", "lambda"]);
-    knows_nothing_of("functions", &["aws_sdk", "lambda_http", "lambda_runtime", "std::env"]);
+    assert_never_uses("shared/src/store", &["axum", "crate::http", "lambda"]);
+    assert_never_uses("shared/src/auth", &["axum", "aws_sdk", "lambda"]);
+    assert_never_uses("functions", &["aws_sdk", "lambda_http", "lambda_runtime", "std::env"]);
     for path in files("shared/src", ".rs") {
         let shown = shown(&path);
-        let may = ["shared/src/store", "shared/src/mailer", "shared/src/aws.rs"]
+        let is_permitted = ["shared/src/store", "shared/src/mailer", "shared/src/aws.rs"]
             .iter()
-            .any(|place| shown.starts_with(place));
+            .any(|prefix| shown.starts_with(prefix));
         let calls = code(&path).iter().any(|line| line.contains("aws_sdk"));
-        assert!(may || !calls, "{shown} calls AWS");
+        assert!(is_permitted || !calls, "{shown} calls AWS");
     }
 }
 
 #[test]
-fn every_variable_is_described() {
+fn every_environment_variable_is_documented() {
     let pages: String = ["docs/operations.md", "README.md", "docs/architecture.md"]
         .iter()
         .filter_map(|page| fs::read_to_string(root().join(page)).ok())
@@ -216,17 +226,17 @@ fn every_variable_is_described() {
         .iter()
         .filter(|variable| !pages.contains(&format!("`{variable}`")))
         .collect();
-    assert!(missing.is_empty(), "no page describes {missing:?}");
+    assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
 #[test]
 fn secrets_are_compared_in_constant_time_or_not_at_all() {
-    let places: Vec<PathBuf> = ["shared/src", "functions", "local/src"]
+    let paths: Vec<PathBuf> = ["shared/src", "functions", "local/src"]
         .iter()
         .flat_map(|folder| files(folder, ".rs"))
         .collect();
     let mut comparing = BTreeSet::new();
-    for path in &places {
+    for path in &paths {
         for line in code(path) {
             assert!(
                 !(line.contains(".expose()") && line.contains("==")),
@@ -238,7 +248,8 @@ fn secrets_are_compared_in_constant_time_or_not_at_all() {
             }
         }
     }
-    // An invitation's token, a refresh token's tag, a cursor's tag. Tokens' signatures and passwords are their libraries'.
+    // The tag of a refresh token, the token of an invitation, and the tag of a cursor. Libraries compare the signatures
+    // of access tokens and passwords.
     let expected = [
         "shared/src/auth/refresh.rs",
         "shared/src/secret.rs",
@@ -253,16 +264,16 @@ fn secrets_are_compared_in_constant_time_or_not_at_all() {
     ];
     for (path, name) in secrets {
         let lines = code(&root().join(path));
-        let place = lines
+        let index = lines
             .iter()
             .position(|line| line.starts_with(&format!("pub struct {name}(")))
             .unwrap();
-        let attributes: Vec<&String> = lines[..place]
+        let attributes: Vec<&String> = lines[..index]
             .iter()
             .rev()
             .take_while(|line| line.starts_with('#'))
             .collect();
-        assert!(!attributes.is_empty(), "{name} is not read rightly");
+        assert!(!attributes.is_empty(), "the attributes of {name} were not found");
         let is_equatable = attributes.iter().any(|line| line.contains("PartialEq"))
             || lines.iter().any(|line| line.contains(&format!("PartialEq for {name}")));
         assert!(!is_equatable, "{name} has an `==`");
