@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use local::functions::{self, FUNCTIONS};
 use serde_json::{Value, json};
-use shared::event::EventError;
 
+use crate::deployment::response_schema::mismatches;
 use crate::support::deployed::{Deployment, ORIGIN};
 use crate::support::harness::World;
 use crate::support::template;
 
-/// A line of the life: an event, what its answer must be, and what later events take from the answer.
+/// A line of the life: an event, what its response must be, and what later events take from the response.
 struct Line {
     event: String,
-    /// An HTTP status; for an event that is no request, `ok` or `failures=2`.
+    /// An HTTP status. For an event of a trigger: `ok` or `failures=2`.
     expected: String,
-    /// A placeholder and where in the answer's body its value lies.
+    /// Placeholders, each with the path of its value in the body of the response.
     captures: Vec<(String, String)>,
 }
 
-fn read(file: &str) -> String {
+pub fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(file);
     fs::read_to_string(path).unwrap_or_else(|error| panic!("events/{file}: {error}"))
 }
@@ -44,7 +44,7 @@ fn life() -> Vec<Line> {
         .collect()
 }
 
-/// The function that an event is for: the one whose name it begins with, the longest of them.
+/// The function of an event: the longest name with which the name of the event begins.
 fn function_of(event: &str) -> Option<&'static str> {
     functions::names()
         .into_iter()
@@ -56,7 +56,7 @@ fn is_http(function: &str) -> bool {
     FUNCTIONS.iter().any(|candidate| candidate.name == function)
 }
 
-/// The OpenAPI document's operation for a request, by its path's template. A slash at the end makes no difference.
+/// The operation of the OpenAPI document for a request. A slash at the end of the path is ignored.
 fn operation<'d>(document: &'d Value, method: &str, path: &str) -> Option<(String, &'d Value)> {
     let fits = |template: &str| {
         let (mut template, mut path) = (
@@ -93,15 +93,11 @@ pub async fn live(deployment: &Deployment, world: &World) -> Vec<String> {
         for (name, value) in &values {
             text = text.replace(&format!("{{{{{name}}}}}"), value);
         }
-        assert!(
-            !text.contains("{{"),
-            "{} has a placeholder that nobody fills",
-            line.event
-        );
+        assert!(!text.contains("{{"), "{} has a placeholder without a value", line.event);
         let function = function_of(&line.event).unwrap();
         let mails = world.mailbox.mails().len();
-        let answer = match deployment.call(function, text.as_bytes()).await {
-            Ok(answer) => answer,
+        let response = match deployment.call(function, text.as_bytes()).await {
+            Ok(response) => response,
             Err(error) => json!({"errorMessage": error.to_string()}),
         };
         if world.mailbox.mails().len() > mails && !may_mail(function) {
@@ -110,24 +106,24 @@ pub async fn live(deployment: &Deployment, world: &World) -> Vec<String> {
                 line.event
             ));
         }
-        let faults = if is_http(function) {
-            http_faults(
+        let deviations = if is_http(function) {
+            http_deviations(
                 &document,
                 &serde_json::from_str(&text).unwrap(),
                 &line.expected,
-                &answer,
+                &response,
             )
         } else {
-            triggered_faults(&line.expected, &answer)
+            trigger_deviations(&line.expected, &response)
         };
         wrong.extend(
-            faults
+            deviations
                 .into_iter()
-                .map(|fault| format!("{}: {fault}\n  {answer}", line.event)),
+                .map(|deviation| format!("{}: {deviation}\n  {response}", line.event)),
         );
-        let body = body(&answer);
+        let body = body(&response);
         for (name, filter) in line.captures {
-            values.insert(name, taken(&body, &filter));
+            values.insert(name, captured(&body, &filter));
         }
     }
     wrong
@@ -140,13 +136,13 @@ fn may_mail(function: &str) -> bool {
     statements.any(|statement| statement.actions.contains(&"ses:SendEmail"))
 }
 
-fn body(answer: &Value) -> Value {
-    let text = answer["body"].as_str().unwrap_or_default();
+pub fn body(response: &Value) -> Value {
+    let text = response["body"].as_str().unwrap_or_default();
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
-/// The value that a filter of jq takes from a body: a path, or what a capture finds in the text there.
-fn taken(body: &Value, filter: &str) -> String {
+/// The value that a jq filter selects from a body: a path, or a path and a capture in its text.
+fn captured(body: &Value, filter: &str) -> String {
     let (path, capture) = match filter.split_once('|') {
         Some((path, capture)) => (path, Some(capture)),
         None => (filter, None),
@@ -159,173 +155,73 @@ fn taken(body: &Value, filter: &str) -> String {
     let beginning = capture
         .strip_prefix("capture(\"")
         .and_then(|rest| rest.strip_suffix("(?<it>[^&]+)\").it"));
-    let beginning = beginning.unwrap_or_else(|| panic!("{filter} is more of jq than is known here"));
+    let beginning = beginning.unwrap_or_else(|| panic!("{filter} is not supported"));
     let (_, rest) = text.split_once(beginning).unwrap();
     rest.split('&').next().unwrap().to_owned()
 }
 
-/// What is wrong with the answer to a trigger.
-fn triggered_faults(expected: &str, answer: &Value) -> Vec<String> {
-    let failures = answer["batchItemFailures"].as_array().map_or(0, Vec::len);
+/// How the response to a trigger deviates from the expected one.
+fn trigger_deviations(expected: &str, response: &Value) -> Vec<String> {
+    let failures = response["batchItemFailures"].as_array().map_or(0, Vec::len);
     let holds = match expected.split_once('=') {
-        None if expected == "ok" => answer.get("errorMessage").is_none() && failures == 0,
+        None if expected == "ok" => response.get("errorMessage").is_none() && failures == 0,
         Some(("failures", number)) => failures.to_string() == number,
         _ => false,
     };
-    if holds { vec![] } else { vec![format!("not {expected}")] }
+    if holds {
+        vec![]
+    } else {
+        vec![format!("is not {expected}")]
+    }
 }
 
-/// What is wrong with the answer to a request: its status, or a shape that is not the contract's.
-fn http_faults(document: &Value, event: &Value, expected: &str, answer: &Value) -> Vec<String> {
-    let mut faults = Vec::new();
-    let status = answer["statusCode"].to_string();
+/// How the response to a request deviates from the expected status and from the OpenAPI document.
+fn http_deviations(document: &Value, event: &Value, expected: &str, response: &Value) -> Vec<String> {
+    let mut deviations = Vec::new();
+    let status = response["statusCode"].to_string();
     if status != expected {
-        return vec![format!("{status}, not {expected}")];
+        return vec![format!("status {status}, expected {expected}")];
     }
-    let header = |name: &str| answer["headers"][name].as_str().unwrap_or_default();
+    let header = |name: &str| response["headers"][name].as_str().unwrap_or_default();
     if header("x-request-id").is_empty() || !header("cache-control").contains("no-store") {
-        faults.push("lacks headers that every answer has".to_owned());
+        deviations.push("lacks required headers".to_owned());
     }
     let http = &event["requestContext"]["http"];
     let (method, path) = (http["method"].as_str().unwrap(), http["path"].as_str().unwrap());
-    let body = body(answer);
+    let body = body(response);
     let content_type = header("content-type");
-    if answer["statusCode"].as_u64() >= Some(400) {
+    if response["statusCode"].as_u64() >= Some(400) {
         let problem = &document["components"]["schemas"]["Problem"];
-        mismatches(document, problem, &body, "body", &mut faults);
+        mismatches(document, problem, &body, "body", &mut deviations);
         if content_type != "application/problem+json" || body["request_id"] != header("x-request-id") {
-            faults.push("is no problem of its request".to_owned());
+            deviations.push("is not a problem document with the id of its request".to_owned());
         }
         if let Some((name, operation)) = operation(document, method, path) {
             let codes = operation["responses"][expected]["x-error-codes"].as_array();
             if !codes.is_some_and(|codes| codes.contains(&body["error_code"])) {
-                faults.push(format!("{name} is not documented to answer so"));
+                deviations.push(format!("the code is not documented for {name}"));
             }
         }
     } else if expected == "308" {
         if !path.starts_with(header("location")) || header("location").ends_with('/') {
-            faults.push("redirects elsewhere".to_owned());
+            deviations.push("redirects to another path".to_owned());
         }
     } else if method == "OPTIONS" {
         if header("access-control-allow-origin") != ORIGIN {
-            faults.push("does not let the origin call".to_owned());
+            deviations.push("does not permit the origin".to_owned());
         }
     } else {
         let (name, operation) = operation(document, method, path).unwrap();
         let content = &operation["responses"][expected]["content"];
         match content.get(content_type.split(';').next().unwrap()) {
-            None => faults.push(format!("{name} is not documented to answer {content_type}")),
+            None => deviations.push(format!("{content_type} is not documented for {name}")),
             Some(content) if content_type == "application/json" => {
-                mismatches(document, &content["schema"], &body, "body", &mut faults);
+                mismatches(document, &content["schema"], &body, "body", &mut deviations);
             }
             Some(_) => {}
         }
     }
-    faults
-}
-
-/// Adds what in `value` is not as `schema` says, a field that the schema does not know included.
-fn mismatches(document: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
-    let schema = resolved(document, schema);
-    if let Some(ways) = ["oneOf", "anyOf"].iter().find_map(|way| schema[*way].as_array()) {
-        let fits = |way: &Value| {
-            let mut faults = Vec::new();
-            mismatches(document, way, value, at, &mut faults);
-            faults.is_empty()
-        };
-        if !ways.iter().any(fits) {
-            faults.push(format!("{at} is none of what it may be"));
-        }
-        return;
-    }
-    let mut parts = Vec::new();
-    flatten(document, schema, &mut parts);
-    let types: Vec<&str> = parts.iter().flat_map(|part| type_names(&part["type"])).collect();
-    if !types.is_empty() && !types.iter().any(|name| is_of_type(value, name)) {
-        faults.push(format!("{at} is no {types:?}"));
-    }
-    if let Some(allowed) = schema["enum"].as_array()
-        && !allowed.contains(value)
-    {
-        faults.push(format!("{at} is none of {allowed:?}"));
-    }
-    if !value.is_null() && !is_of_format(value, schema["format"].as_str()) {
-        faults.push(format!("{at} is no {}", schema["format"]));
-    }
-    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        mismatches(document, &schema["items"], item, &format!("{at}[{index}]"), faults);
-    }
-    let properties: BTreeMap<&str, &Value> = parts
-        .iter()
-        .filter_map(|part| part["properties"].as_object())
-        .flatten()
-        .map(|(name, property)| (name.as_str(), property))
-        .collect();
-    let Some(object) = value.as_object().filter(|_| !properties.is_empty()) else {
-        return;
-    };
-    for name in parts.iter().filter_map(|part| part["required"].as_array()).flatten() {
-        if !object.contains_key(name.as_str().unwrap()) {
-            faults.push(format!("{at} lacks {name}"));
-        }
-    }
-    for (name, value) in object {
-        match properties.get(name.as_str()) {
-            None => faults.push(format!("{at} has {name}, which nobody documents")),
-            Some(property) => mismatches(document, property, value, &format!("{at}.{name}"), faults),
-        }
-    }
-}
-
-fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
-    match schema["$ref"].as_str() {
-        Some(name) => document.pointer(name.strip_prefix('#').unwrap()).unwrap(),
-        None => schema,
-    }
-}
-
-/// A schema and all that it is put together from.
-fn flatten<'d>(document: &'d Value, schema: &'d Value, parts: &mut Vec<&'d Value>) {
-    let schema = resolved(document, schema);
-    parts.push(schema);
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        flatten(document, part, parts);
-    }
-}
-
-fn type_names(types: &Value) -> Vec<&str> {
-    match types {
-        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
-        name => name.as_str().into_iter().collect(),
-    }
-}
-
-fn is_of_type(value: &Value, name: &str) -> bool {
-    match name {
-        "null" => value.is_null(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        other => panic!("the document has the type {other}"),
-    }
-}
-
-fn is_of_format(value: &Value, format: Option<&str>) -> bool {
-    let text = value.as_str().unwrap_or_default();
-    match format {
-        Some("uuid") => uuid::Uuid::parse_str(text).is_ok(),
-        // Fixed width, milliseconds, `Z`.
-        Some("date-time") => {
-            text.len() == 24
-                && text
-                    .parse::<shared::clock::Time>()
-                    .is_ok_and(|time| time.to_string() == text)
-        }
-        _ => true,
-    }
+    deviations
 }
 
 #[test]
@@ -361,13 +257,16 @@ fn every_event_is_lived_and_every_operation_has_one() {
         .iter()
         .map(crate::support::harness::Operation::name)
         .collect();
-    assert_eq!(succeeding, operations, "operations that an event succeeds in, and all");
+    assert_eq!(
+        succeeding, operations,
+        "operations with a successful event, and all operations"
+    );
     let declared: BTreeSet<&str> = template::functions().iter().map(|function| function.name).collect();
-    assert_eq!(calling, declared, "functions that have an event, and all");
+    assert_eq!(calling, declared, "functions with an event, and all functions");
 }
 
 #[test]
-fn every_event_is_what_the_gateway_makes_of_its_request() {
+fn every_event_equals_the_event_that_the_gateway_sends() {
     for line in life() {
         let function = function_of(&line.event).unwrap();
         if !is_http(function) {
@@ -382,14 +281,14 @@ fn every_event_is_what_the_gateway_makes_of_its_request() {
             let beginning = before.split_once(' ').map_or(before, |(_, path)| path);
             json!({"proxy": path.as_str().unwrap().strip_prefix(beginning).unwrap()})
         });
-        for (what, is, should_be) in [
+        for (field, actual, expected) in [
             ("version", &event["version"], &json!("2.0")),
             ("rawPath", &event["rawPath"], path),
             ("routeKey", &event["routeKey"], &json!(route.key)),
             ("the context's routeKey", &context["routeKey"], &json!(route.key)),
             ("pathParameters", &event["pathParameters"], &proxy.into()),
         ] {
-            assert_eq!(is, should_be, "{} of {}", what, line.event);
+            assert_eq!(actual, expected, "{field} of {}", line.event);
         }
     }
 }
@@ -401,181 +300,8 @@ async fn the_life_goes_as_written() {
     let wrong = live(&deployment, &world).await;
     assert!(
         wrong.is_empty(),
-        "{} answers are wrong:\n{}",
+        "{} responses are wrong:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
-}
-
-/// What a function made of an event: a status, its body being a problem where it must be one, or a refusal.
-async fn outcome(deployment: &Deployment, function: &str, event: &[u8]) -> String {
-    let answer = match deployment.call(function, event).await {
-        Ok(answer) => answer,
-        Err(EventError::Malformed(_)) => return "refused".to_owned(),
-        Err(EventError::Failed(error)) => return format!("failed: {error}"),
-    };
-    let status = answer["statusCode"].as_u64().unwrap();
-    let document = serde_json::to_value(local::stack::openapi()).unwrap();
-    let mut faults = Vec::new();
-    if status >= 400 {
-        let problem = &document["components"]["schemas"]["Problem"];
-        mismatches(&document, problem, &body(&answer), "body", &mut faults);
-    }
-    assert!(faults.is_empty(), "{faults:?} in {answer}");
-    status.to_string()
-}
-
-#[tokio::test]
-async fn what_is_no_request_is_refused_by_every_function() {
-    let world = World::new().await;
-    let deployment = Deployment::of(&world).await;
-    let rest = json!({
-        "version": "1.0", "resource": "/invite", "path": "/invite", "httpMethod": "GET", "headers": {},
-        "multiValueHeaders": {}, "requestContext": {"httpMethod": "GET", "path": "/invite", "stage": "$default"},
-        "body": null, "isBase64Encoded": false
-    });
-    let events = [
-        Vec::new(),
-        b"{".to_vec(),
-        b"\0".to_vec(),
-        b"\xff\xfe".to_vec(),
-        b"null".to_vec(),
-        b"[]".to_vec(),
-        b"{}".to_vec(),
-        b"7".to_vec(),
-        b"\"GET /invite\"".to_vec(),
-        br#"{"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}"#.to_vec(),
-        br#"{"source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": {}}"#.to_vec(),
-        br#"{"version": "2.0", "rawPath": "/invite"}"#.to_vec(),
-        rest.to_string().into_bytes(),
-    ];
-    for function in FUNCTIONS.iter().map(|function| function.name) {
-        for event in &events {
-            let shown = String::from_utf8_lossy(event);
-            assert_eq!(
-                outcome(&deployment, function, event).await,
-                "refused",
-                "{function}: {shown}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_strange_request_is_answered_or_refused_and_the_next_one_served() {
-    let world = World::new().await;
-    let deployment = Deployment::of(&world).await;
-    let login: Value = serde_json::from_str(&read("auth-login.json")).unwrap();
-    let with = |changes: Value| {
-        let mut event = login.clone();
-        for (pointer, value) in changes.as_object().unwrap() {
-            *event.pointer_mut(pointer).unwrap() = value.clone();
-        }
-        event.to_string()
-    };
-    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
-    let cases = [
-        (
-            "a body that is no base64",
-            with(json!({"/isBase64Encoded": true, "/body": "%%%"})),
-            "refused",
-        ),
-        (
-            "a body that is no UTF-8",
-            with(json!({"/isBase64Encoded": true, "/body": "//79/A=="})),
-            "422",
-        ),
-        ("a body of NULs", with(json!({"/body": "\0\0\0\0"})), "422"),
-        (
-            "NULs in a field",
-            with(json!({"/body": r#"{"email": "a\u0000@example.com", "password": "\u0000"}"#})),
-            "401",
-        ),
-        ("no body", with(json!({"/body": null})), "422"),
-        ("a deep body", with(json!({"/body": deep})), "422"),
-        ("a big body", with(json!({"/body": "x".repeat(64 * 1024 + 1)})), "413"),
-        (
-            "a NUL in the path",
-            with(json!({"/rawPath": "/api/v1/auth/\0login"})),
-            "404",
-        ),
-        (
-            "an escaped NUL in the path",
-            with(json!({"/rawPath": "/api/v1/auth/%00"})),
-            "404",
-        ),
-        (
-            "a path that is no UTF-8",
-            with(json!({"/rawPath": "/api/v1/auth/%ff%fe"})),
-            "404",
-        ),
-        ("no path", with(json!({"/rawPath": ""})), "404"),
-        (
-            "a query that is no UTF-8",
-            with(json!({"/rawQueryString": "a=%ff&%00"})),
-            "401",
-        ),
-        (
-            "a host that is none",
-            with(json!({"/headers/host": "a host"})),
-            "refused",
-        ),
-        (
-            "an address that is none",
-            with(json!({"/requestContext/http/sourceIp": "here"})),
-            "401",
-        ),
-        (
-            "another method",
-            with(json!({"/requestContext/http/method": "BREW"})),
-            "405",
-        ),
-        (
-            "a lone surrogate",
-            with(json!({"/body": "?"})).replace("\"?\"", r#""\ud800""#),
-            "refused",
-        ),
-    ];
-    for (what, event, expected) in cases {
-        assert_eq!(outcome(&deployment, "auth", event.as_bytes()).await, expected, "{what}");
-        let next = read("auth-jwks.json");
-        assert_eq!(
-            outcome(&deployment, "auth", next.as_bytes()).await,
-            "200",
-            "after {what}"
-        );
-    }
-}
-
-#[test]
-fn a_body_of_another_shape_is_noticed() {
-    let document = json!({"components": {"schemas": {"Role": {"type": "string", "enum": ["owner", "member"]}}}});
-    let schema = json!({
-        "type": "object",
-        "required": ["id", "role"],
-        "properties": {
-            "id": {"type": "string", "format": "uuid"},
-            "role": {"oneOf": [{"$ref": "#/components/schemas/Role"}, {"type": "null"}]},
-            "times": {"type": "array", "items": {"type": "string", "format": "date-time"}},
-        },
-    });
-    let id = "00000000-0000-7000-8000-000000000000";
-    for (value, faults) in [
-        (
-            json!({"id": id, "role": "owner", "times": ["2026-01-02T03:04:05.678Z"]}),
-            0,
-        ),
-        (json!({"id": id, "role": null}), 0),
-        (json!([]), 1),
-        (json!({}), 2),
-        (json!({"id": id, "role": "king"}), 1),
-        (json!({"id": 7, "role": null}), 2),
-        (json!({"id": "7", "role": null}), 1),
-        (json!({"id": id, "role": null, "hash": "x"}), 1),
-        (json!({"id": id, "role": null, "times": ["2026-01-02T03:04:05Z", 7]}), 3),
-    ] {
-        let mut found = Vec::new();
-        mismatches(&document, &schema, &value, "body", &mut found);
-        assert_eq!(found.len(), faults, "{found:?} in {value}");
-    }
 }

@@ -1,7 +1,12 @@
-//! What is deployed: template, sample events, budgets, and conventions of the code.
+//! What is deployed: the stack template, sample events, round trips, and conventions of the code.
 
-pub mod budget;
-pub mod deployment;
+pub mod conventions;
 pub mod events;
-pub mod house;
+pub mod function_roles;
+pub mod gateway_routes;
+pub mod malformed_events;
 pub mod proofs;
+pub mod response_schema;
+pub mod round_trip_requests;
+pub mod round_trips;
+pub mod stack_template;

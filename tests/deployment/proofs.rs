@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::house::{code, files, read, shown};
+use super::conventions::{code, files, read, shown};
 
 /// A function of the store that code outside of the store can call.
 struct Operation {

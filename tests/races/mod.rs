@@ -1,5 +1,9 @@
-//! Requests that run at the same time.
+//! Concurrent requests, paused processes and differing clocks.
 
+pub mod accounts;
 pub mod clocks;
-pub mod frozen_races;
-pub mod races;
+pub mod invitations;
+pub mod members;
+pub mod paused;
+pub mod sessions;
+pub mod setup;

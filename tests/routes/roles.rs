@@ -1,4 +1,4 @@
-//! Who may do what: every row of `role_matrix.txt`, over HTTP.
+//! Permissions by role: every row of `role_matrix.txt`, over HTTP.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,11 @@ const INVITATIONS_AN_HOUR: u32 = 10;
 
 #[derive(Clone, Debug)]
 struct Row {
-    who: String,
+    role: String,
     operation: String,
     target: String,
-    answer: String,
+    /// The expected status, with the error code of a refusal.
+    response: String,
 }
 
 fn matrix() -> Vec<Row> {
@@ -30,18 +31,18 @@ fn matrix() -> Vec<Row> {
     let rows = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     rows.map(|line| {
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
-        let [who, operation, target, answer] = <[String; 4]>::try_from(cells).unwrap();
+        let [role, operation, target, response] = <[String; 4]>::try_from(cells).unwrap();
         Row {
-            who,
+            role,
             operation,
             target,
-            answer,
+            response,
         }
     })
     .collect()
 }
 
-/// What a row's operation is about, for somebody in a workspace.
+/// The targets for which a member of a workspace needs a row.
 fn targets(operation: &str) -> Vec<String> {
     let roles = Role::ALL.map(Role::as_str);
     match operation {
@@ -60,7 +61,7 @@ fn every_combination_has_a_row() {
     for operation in operations() {
         let name = operation.name();
         if operation.open {
-            expected.insert(("nobody".to_owned(), name, "-".to_owned()));
+            expected.insert(("anonymous".to_owned(), name, "-".to_owned()));
             continue;
         }
         expected.insert(("none".to_owned(), name.clone(), "-".to_owned()));
@@ -74,7 +75,7 @@ fn every_combination_has_a_row() {
     let rows = matrix();
     let written: BTreeSet<_> = rows
         .iter()
-        .map(|row| (row.who.clone(), row.operation.clone(), row.target.clone()))
+        .map(|row| (row.role.clone(), row.operation.clone(), row.target.clone()))
         .collect();
     assert_eq!(written.len(), rows.len(), "a combination has two rows");
     let missing: Vec<_> = expected.difference(&written).collect();
@@ -86,104 +87,110 @@ fn every_combination_has_a_row() {
 }
 
 #[tokio::test]
-async fn every_row_holds() {
-    let whos = Role::ALL.map(Role::as_str).into_iter().chain(["none"]);
-    let worlds = whos.map(async |who| broken_rows(&World::new().await, who).await);
-    let mut broken = futures::future::join_all(worlds).await.concat();
-    broken.extend(broken_open_rows().await);
+async fn every_operation_responds_as_its_row_says() {
+    let roles = Role::ALL.map(Role::as_str).into_iter().chain(["none"]);
+    let checks = roles.map(async |role| failing_rows(&World::new().await, role).await);
+    let mut failing = futures::future::join_all(checks).await.concat();
+    failing.extend(failing_open_rows().await);
     assert!(
-        broken.is_empty(),
+        failing.is_empty(),
         "{} rows do not hold:\n{}",
-        broken.len(),
-        broken.join("\n")
+        failing.len(),
+        failing.join("\n")
     );
 }
 
 #[tokio::test]
-async fn what_is_not_open_needs_a_token() {
+async fn every_operation_but_the_open_ones_requires_a_token() {
     let world = World::new().await;
     let stranger = world.stranger("stranger");
     for operation in operations().into_iter().filter(|operation| !operation.open) {
         let id = "00000000-0000-7000-8000-000000000000";
-        let answer = stranger
+        let response = stranger
             .call(&operation.method, &operation.about(id), Some(json!({})))
             .await;
-        answer.refused(401, "TOKEN_MISSING");
+        response.refused(401, "TOKEN_MISSING");
     }
 }
 
-/// The rows of `who` that do not hold, in a world that nobody else is in.
-pub async fn broken_rows(world: &World, who: &str) -> Vec<String> {
-    let mut cast = Cast::new(world, who).await;
-    let mut broken = Vec::new();
-    for row in matrix().into_iter().filter(|row| row.who == who) {
-        let answer = told(&cast.play(&row).await);
-        if answer != row.answer {
-            broken.push(format!("{row:?}: {answer}"));
+/// The rows of a role that do not hold. `world` must be empty.
+pub async fn failing_rows(world: &World, role: &str) -> Vec<String> {
+    let mut setup = Setup::new(world, role).await;
+    let mut failing = Vec::new();
+    for row in matrix().into_iter().filter(|row| row.role == role) {
+        let response = summary(&setup.perform(&row).await);
+        if response != row.response {
+            failing.push(format!("{row:?}: {response}"));
         }
     }
-    broken
+    failing
 }
 
-async fn broken_open_rows() -> Vec<String> {
+async fn failing_open_rows() -> Vec<String> {
     let world = World::new().await;
-    let nobody = world.stranger("nobody");
-    let mut broken = Vec::new();
-    for row in matrix().into_iter().filter(|row| row.who == "nobody") {
+    let anonymous = world.stranger("anonymous");
+    let mut failing = Vec::new();
+    for row in matrix().into_iter().filter(|row| row.role == "anonymous") {
         let (method, path) = row.operation.split_once(' ').unwrap();
-        let answer = told(&nobody.call(method, path, None).await);
-        if answer != row.answer {
-            broken.push(format!("{row:?}: {answer}"));
+        let response = summary(&anonymous.call(method, path, None).await);
+        if response != row.response {
+            failing.push(format!("{row:?}: {response}"));
         }
     }
-    broken
+    failing
 }
 
-fn told(answer: &ApiResponse) -> String {
-    match answer.body["error_code"].as_str() {
-        Some(code) => format!("{} {code}", answer.status.as_u16()),
-        None => answer.status.as_u16().to_string(),
+/// Status and error code.
+fn summary(response: &ApiResponse) -> String {
+    match response.body["error_code"].as_str() {
+        Some(code) => format!("{} {code}", response.status.as_u16()),
+        None => response.status.as_u16().to_string(),
     }
 }
 
-/// An owner who sets the stage, who acts, and who is acted upon.
-struct Cast<'w> {
+/// The people of a workspace in which rows are checked.
+struct Setup<'w> {
     world: &'w World,
+    /// Prepares what a row needs.
     owner: Person<'w>,
-    actor: Person<'w>,
+    /// Sends the request of a row.
+    caller: Person<'w>,
+    /// The member whom a request changes or removes.
     target: Person<'w>,
-    /// Invitations that the owner made in this hour.
+    /// Invitations that the owner created in this hour.
     invited: u32,
-    /// All of them: each is to another e-mail.
+    /// Number of e-mail addresses that were invited: each invitation is for a new one.
     guests: u32,
 }
 
-impl<'w> Cast<'w> {
-    async fn new(world: &'w World, who: &str) -> Self {
+impl<'w> Setup<'w> {
+    async fn new(world: &'w World, role: &str) -> Self {
         let owner = world.owner("owner").await;
-        let is_none = who == "none";
-        let mut actor = world.joins(&owner, "actor", if is_none { "member" } else { who }).await;
+        let is_none = role == "none";
+        let mut caller = world
+            .joins(&owner, "caller", if is_none { "member" } else { role })
+            .await;
         if is_none {
-            owner.remove(&actor.id).await.expect(200);
-            actor.log_in().await;
+            owner.remove(&caller.id).await.expect(200);
+            caller.log_in().await;
         }
         let target = world.joins(&owner, "target", "member").await;
         Self {
             world,
             owner,
-            actor,
+            caller,
             target,
             invited: 2,
             guests: 0,
         }
     }
 
-    /// Makes sure that the owner may invite once more.
-    async fn room_to_invite(&mut self) {
+    /// Moves the clock on when the owner has reached the hourly limit of invitations.
+    async fn count_invitation(&mut self) {
         if self.invited == INVITATIONS_AN_HOUR {
             self.world.pass(3601);
             self.owner.log_in().await;
-            self.actor.log_in().await;
+            self.caller.log_in().await;
             self.invited = 0;
         }
         self.invited += 1;
@@ -194,14 +201,14 @@ impl<'w> Cast<'w> {
         format!("guest{}@example.com", self.guests)
     }
 
-    /// The id of a new invitation for `role`.
+    /// Creates an invitation for `role`. Returns its id.
     async fn invitation(&mut self, role: &str) -> String {
-        self.room_to_invite().await;
+        self.count_invitation().await;
         let guest = self.guest();
         self.owner.invite(&guest, role).await.expect(201).id()
     }
 
-    async fn play(&mut self, row: &Row) -> ApiResponse {
+    async fn perform(&mut self, row: &Row) -> ApiResponse {
         let target = if row.target == "-" {
             "member"
         } else {
@@ -211,61 +218,61 @@ impl<'w> Cast<'w> {
             CHANGE => {
                 let (from, to) = target.split_once(" -> ").unwrap_or(("member", "member"));
                 self.owner.change_role(&self.target.id, from).await.expect(200);
-                self.actor.change_role(&self.target.id, to).await
+                self.caller.change_role(&self.target.id, to).await
             }
             REMOVE => {
                 self.owner.change_role(&self.target.id, target).await.expect(200);
-                let answer = self.actor.remove(&self.target.id).await;
-                if answer.status.is_success() {
-                    self.room_to_invite().await;
+                let response = self.caller.remove(&self.target.id).await;
+                if response.status.is_success() {
+                    self.count_invitation().await;
                     self.target = self.world.joins(&self.owner, "target", "member").await;
                 }
-                answer
+                response
             }
             INVITE => {
                 let guest = self.guest();
-                self.actor.invite(&guest, target).await
+                self.caller.invite(&guest, target).await
             }
             CANCEL => {
                 let invitation = self.invitation(target).await;
-                self.actor.cancel(&invitation).await
+                self.caller.cancel(&invitation).await
             }
             RESEND => {
                 let invitation = self.invitation(target).await;
-                self.actor.resend(&invitation).await
+                self.caller.resend(&invitation).await
             }
             EXTEND => {
                 let invitation = self.invitation(target).await;
                 let in_a_day = self.world.clock.now().plus(std::time::Duration::from_secs(24 * 3600));
-                self.actor.extend(&invitation, &in_a_day.to_string()).await
+                self.caller.extend(&invitation, &in_a_day.to_string()).await
             }
-            operation => self.simple(operation).await,
+            operation => self.perform_without_target(operation).await,
         }
     }
 
-    /// An operation about nobody in particular.
-    async fn simple(&mut self, operation: &str) -> ApiResponse {
+    /// Performs an operation whose path has no id, and undoes what later rows would notice.
+    async fn perform_without_target(&mut self, operation: &str) -> ApiResponse {
         let (method, path) = operation.split_once(' ').unwrap();
         let body = match method {
             "PUT" | "POST" if path.ends_with("/workspaces/") => Some(json!({"name": "Another name"})),
             "PATCH" => Some(json!({"description": "Another description"})),
             _ => None::<Value>,
         };
-        let answer = self.actor.call(method, path, body).await;
-        if !answer.status.is_success() {
-            return answer;
+        let response = self.caller.call(method, path, body).await;
+        if !response.status.is_success() {
+            return response;
         }
         match operation {
             "POST /api/v1/workspaces/" => {
-                self.actor.delete("/workspaces/").await.expect(200);
+                self.caller.delete("/workspaces/").await.expect(200);
             }
-            "POST /api/v1/auth/logout" => self.actor.log_in().await,
+            "POST /api/v1/auth/logout" => self.caller.log_in().await,
             "POST /api/v1/workspaces/revoke-all-sessions" => {
-                self.actor.log_in().await;
+                self.caller.log_in().await;
                 self.owner.log_in().await;
             }
             _ => {}
         }
-        answer
+        response
     }
 }

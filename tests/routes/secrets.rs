@@ -1,4 +1,4 @@
-//! What must not be shown is nowhere shown: not in a log, a list, an error, a mail to somebody else, nor in the table.
+//! Secrets do not appear in logs, responses, the table, or mails to other people.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -10,19 +10,19 @@ use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 use crate::support::invariants;
 use crate::support::logs::Logs;
 
-/// Secrets by name, and who may see them.
+/// Secrets, each with the name of its kind.
 #[derive(Default)]
 struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
     fn keep(&mut self, name: &str, secret: &str) {
-        assert!(secret.len() >= 8, "{name} is no secret: {secret:?}");
+        assert!(secret.len() >= 8, "{name} is too short for a secret: {secret:?}");
         self.0.push((name.to_owned(), secret.to_owned()));
     }
 
-    fn keep_tokens(&mut self, answer: &ApiResponse) {
+    fn keep_tokens(&mut self, response: &ApiResponse) {
         for name in ["access_token", "refresh_token"] {
-            self.keep(name, answer.body[name].as_str().unwrap());
+            self.keep(name, response.body[name].as_str().unwrap());
         }
     }
 
@@ -30,9 +30,9 @@ impl Secrets {
         self.keep("invitation token", proof(issued, json!({}))["token"].as_str().unwrap());
     }
 
-    /// Fails when `text` holds one, plain or as bytes written otherwise.
+    /// Asserts that `text` contains no secret, as text, Base64 or hexadecimal. `source` names the text.
     #[track_caller]
-    fn are_not_in(&self, place: &str, text: &str) {
+    fn assert_absent(&self, source: &str, text: &str) {
         for (name, secret) in &self.0 {
             let forms = [
                 secret.clone(),
@@ -41,11 +41,11 @@ impl Secrets {
                 hex(secret.as_bytes()),
             ];
             for form in forms {
-                assert!(!text.contains(&form), "{place} shows a {name}");
+                assert!(!text.contains(&form), "{source} shows a {name}");
             }
-            // The last part of a token is what proves it; no part of it may stand alone either.
+            // The signature of a token is secret by itself.
             if let Some((_, signature)) = secret.rsplit_once('.') {
-                assert!(!text.contains(signature), "{place} shows the signature of a {name}");
+                assert!(!text.contains(signature), "{source} shows the signature of a {name}");
             }
         }
     }
@@ -55,12 +55,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A life in which all that is secret comes up, and much goes wrong: the secrets, and every answer that must hold none.
-async fn life(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
-    let mut answers = Vec::new();
+/// Requests that use every kind of secret, many of which fail. Collects the secrets, and returns every response that
+/// must contain none.
+async fn use_every_secret(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
+    let mut responses = Vec::new();
     for source in [&world.app.config.signing_secret, &world.app.config.invitation_secret] {
         let Some(SecretSource::Value(seed)) = source else {
-            panic!("a world has its own seeds")
+            panic!("the secret has no value")
         };
         secrets.keep("seed", seed.expose());
     }
@@ -70,14 +71,14 @@ async fn life(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
     secrets.keep("password", PASSWORD);
     let mut ann = world.stranger("ann");
     let register = json!({"email": ann.email, "password": password, "name": "Ann", "company": "Acme"});
-    answers.push(ann.post("/auth/register", register.clone()).await.expect(201));
-    answers.push(ann.post("/auth/register", register).await.expect(400));
-    answers.push(
+    responses.push(ann.post("/auth/register", register.clone()).await.expect(201));
+    responses.push(ann.post("/auth/register", register).await.expect(400));
+    responses.push(
         ann.post("/auth/login", json!({"email": ann.email, "password": another}))
             .await
             .expect(401),
     );
-    answers.push(
+    responses.push(
         ann.post(
             "/auth/login",
             json!({"email": "nobody@example.com", "password": another}),
@@ -85,18 +86,18 @@ async fn life(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
         .await
         .expect(401),
     );
-    answers.push(
+    responses.push(
         ann.post("/auth/login", json!({"email": [ann.email], "password": [another]}))
             .await
             .expect(422),
     );
-    answers.push(
+    responses.push(
         ann.raw("POST", "/auth/login", format!("{{\"password\":\"{another}\""))
             .await
             .expect(422),
     );
-    answers.push(ann.raw("POST", "/auth/login", format!("{another}{{")).await.expect(422));
-    answers.push(ann.post("/auth/login", json!({another: another})).await.expect(422));
+    responses.push(ann.raw("POST", "/auth/login", format!("{another}{{")).await.expect(422));
+    responses.push(ann.post("/auth/login", json!({another: another})).await.expect(422));
     let session = ann
         .post("/auth/login", json!({"email": ann.email, "password": password}))
         .await
@@ -106,35 +107,35 @@ async fn life(world: &World, secrets: &mut Secrets) -> Vec<ApiResponse> {
     let refreshed = ann.refresh().await.expect(200);
     secrets.keep_tokens(&refreshed);
     ann.take_tokens(&refreshed);
-    answers.extend([
+    responses.extend([
         ann.get("/auth/me").await,
         ann.workspace().await,
         ann.members().await,
         ann.get("/workspaces/usage").await,
     ]);
 
-    invitations(world, &ann, password, secrets, &mut answers).await;
+    invitations(world, &ann, password, secrets, &mut responses).await;
 
     let stale = Person {
         refresh: session.body["refresh_token"].as_str().unwrap().to_owned(),
         ..ann.clone()
     };
     world.pass(31);
-    answers.push(stale.refresh().await.expect(401));
-    answers.push(ann.get("/auth/me").await.expect(401));
-    answers.push(ann.signed_out().refresh().await.expect(401));
+    responses.push(stale.refresh().await.expect(401));
+    responses.push(ann.get("/auth/me").await.expect(401));
+    responses.push(ann.signed_out().refresh().await.expect(401));
     let garbled = Person {
         access: Some(format!("{}x", ann.access.clone().unwrap())),
         ..ann.clone()
     };
-    answers.push(garbled.workspace().await.expect(401));
-    answers.push(
+    responses.push(garbled.workspace().await.expect(401));
+    responses.push(
         garbled
             .get(&format!("/workspaces/members?cursor={}", ann.refresh))
             .await
             .expect(401),
     );
-    answers
+    responses
 }
 
 async fn invitations(
@@ -142,7 +143,7 @@ async fn invitations(
     ann: &Person<'_>,
     password: &str,
     secrets: &mut Secrets,
-    answers: &mut Vec<ApiResponse>,
+    responses: &mut Vec<ApiResponse>,
 ) {
     let issued = ann.invite("ben@example.com", "manager").await.expect(201);
     secrets.keep_link(&issued);
@@ -155,56 +156,56 @@ async fn invitations(
     let failed = ann.invite("dan@example.com", "member").await.expect(201);
     secrets.keep_link(&failed);
     world.mailbox.set_fault(None);
-    answers.push(ann.invitations().await.expect(200));
+    responses.push(ann.invitations().await.expect(200));
 
     let ben = world.stranger("ben");
     let wrong = |token: &str| json!({"invite_id": issued.id(), "token": token, "password": password});
     let token = proof(&issued, json!({}))["token"].as_str().unwrap().to_owned();
-    answers.push(ben.preview(&issued).await.expect(200));
-    answers.push(
+    responses.push(ben.preview(&issued).await.expect(200));
+    responses.push(
         ben.post("/auth/accept-invite", wrong(&format!("{token}x")))
             .await
             .expect(404),
     );
-    answers.push(
+    responses.push(
         ben.post("/auth/invitation", json!({"invite_id": issued.id(), "token": [token]}))
             .await
             .expect(422),
     );
-    answers.push(
+    responses.push(
         ben.post("/auth/accept-invite", json!({"invite_id": token, "token": token}))
             .await
             .expect(404),
     );
-    answers.push(ben.accept(&issued, json!({})).await.expect(400));
-    answers.push(ann.accept(&issued, json!({"password": password})).await.expect(409));
+    responses.push(ben.accept(&issued, json!({})).await.expect(400));
+    responses.push(ann.accept(&issued, json!({"password": password})).await.expect(409));
     let accepted = ben
         .accept(&issued, json!({"password": password, "name": "Ben"}))
         .await
         .expect(200);
     secrets.keep_tokens(&accepted);
-    answers.push(
+    responses.push(
         ben.accept(&issued, json!({"password": "the wrong passphrase"}))
             .await
             .expect(400),
     );
-    answers.push(ben.preview(&issued).await);
-    answers.push(ben.decline(&issued).await.expect(400));
-    answers.push(ann.members().await.expect(200));
-    answers.push(ben.decline(&undelivered).await.expect(200));
+    responses.push(ben.preview(&issued).await);
+    responses.push(ben.decline(&issued).await.expect(400));
+    responses.push(ann.members().await.expect(200));
+    responses.push(ben.decline(&undelivered).await.expect(200));
 }
 
 #[tokio::test]
-async fn a_life_leaves_no_secret_behind() {
+async fn responses_logs_and_the_table_contain_no_secrets() {
     let logs = Logs::default();
     let _kept = logs.keep();
     let world = World::new().await;
     let mut secrets = Secrets::default();
-    let answers = life(&world, &mut secrets).await;
+    let responses = use_every_secret(&world, &mut secrets).await;
 
-    for answer in &answers {
-        secrets.are_not_in(&format!("an answer of {}", answer.status), &answer.text);
-        secrets.are_not_in("a header", &format!("{:?}", answer.headers));
+    for response in &responses {
+        secrets.assert_absent(&format!("a response of {}", response.status), &response.text);
+        secrets.assert_absent("a header", &format!("{:?}", response.headers));
         for hidden in [
             "password_hash",
             "token_hash",
@@ -215,9 +216,9 @@ async fn a_life_leaves_no_secret_behind() {
             "epoch",
         ] {
             assert!(
-                !answer.text.contains(hidden),
-                "an answer shows {hidden}: {}",
-                answer.text
+                !response.text.contains(hidden),
+                "a response shows {hidden}: {}",
+                response.text
             );
         }
     }
@@ -225,9 +226,9 @@ async fn a_life_leaves_no_secret_behind() {
     let table = invariants::read(&world).await;
     invariants::assert_hold(&table);
     let text = table.values().cloned().collect::<Value>().to_string();
-    secrets.are_not_in("the table", &text);
+    secrets.assert_absent("the table", &text);
 
-    // Hashes may stand in the table; in a log they are secrets too.
+    // Hashes are stored in the table. In a log they are secrets too.
     let mut hashes = 0;
     for item in table.values() {
         for name in ["password_hash", "token_hash", "cursor_key"] {
@@ -245,10 +246,10 @@ async fn a_life_leaves_no_secret_behind() {
         "INVALID_CREDENTIALS",
         "a mail was not sent",
     ] {
-        assert!(logged.contains(expected), "nothing logged of {expected}:\n{logged}");
+        assert!(logged.contains(expected), "the log lacks {expected}:\n{logged}");
     }
-    secrets.are_not_in("the log", &logged);
-    secrets.are_not_in("the app in words", &format!("{:?}", world.app));
+    secrets.assert_absent("the log", &logged);
+    secrets.assert_absent("the debug text of the app", &format!("{:?}", world.app));
     let addresses = ["ben@example.com", "cleo@example.com", "dan@example.com"];
     for address in addresses {
         assert!(!logged.contains(address), "the log names {address}");
@@ -256,10 +257,10 @@ async fn a_life_leaves_no_secret_behind() {
 }
 
 #[tokio::test]
-async fn a_link_goes_to_whom_it_is_for_and_to_nobody_else() {
+async fn each_mail_contains_the_link_of_its_recipient_and_no_other_secret() {
     let world = World::new().await;
     let mut secrets = Secrets::default();
-    life(&world, &mut secrets).await;
+    use_every_secret(&world, &mut secrets).await;
     let mails = world.mailbox.mails();
     assert!(mails.len() >= 2, "{mails:?}");
     let links: Vec<&String> = secrets

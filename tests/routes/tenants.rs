@@ -1,42 +1,51 @@
-//! What is another workspace's does not exist: not by its answer, not by its headers, not by what it changes.
+//! Resources of another workspace do not exist for the caller: responses and headers are those of an unknown id, and
+//! nothing changes.
 
 use serde_json::{Value, json};
 
 use crate::support::harness::{ApiResponse, PASSWORD, Person, World, proof};
 
-/// What of an answer a caller can compare: all of it but its request's id.
-fn comparable(answer: &ApiResponse) -> (u16, Vec<(String, String)>, String) {
-    let id = answer.header("x-request-id").unwrap();
-    let mut headers: Vec<_> = answer
+/// The parts of a response that a caller can compare: everything but the request id.
+fn comparable(response: &ApiResponse) -> (u16, Vec<(String, String)>, String) {
+    let id = response.header("x-request-id").unwrap();
+    let mut headers: Vec<_> = response
         .headers
         .iter()
         .filter(|(name, _)| *name != "x-request-id")
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
     headers.sort();
-    (answer.status.as_u16(), headers, answer.text.replace(id, "…"))
+    (response.status.as_u16(), headers, response.text.replace(id, "…"))
 }
 
-/// Each id gets the same 404 on a route, and none of them changes anything.
-async fn all_unknown(person: &Person<'_>, method: &str, path: &str, body: Option<Value>, code: &str, ids: &[String]) {
+/// Asserts that each id gets the same 404 on a route, and that nothing changes.
+async fn assert_all_unknown(
+    person: &Person<'_>,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+    code: &str,
+    ids: &[String],
+) {
     let before = person.world.dump_without_limits().await;
     let mails = person.world.mailbox.mails().len();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for id in ids {
-        let answer = person
+        let response = person
             .call(method, &path.replace("{}", id), body.clone())
             .await
             .refused(404, code);
-        answers.push(comparable(&answer));
+        responses.push(comparable(&response));
     }
-    for (answer, id) in answers.iter().zip(ids) {
-        assert_eq!(*answer, answers[0], "{method} {path} {id}");
+    for (response, id) in responses.iter().zip(ids) {
+        assert_eq!(*response, responses[0], "{method} {path} {id}");
     }
     assert_eq!(person.world.dump_without_limits().await, before, "{method} {path}");
     assert_eq!(person.world.mailbox.mails().len(), mails);
 }
 
-fn never_ids() -> Vec<String> {
+/// Ids that do not exist, valid and malformed.
+fn unknown_ids() -> Vec<String> {
     let unknown = uuid::Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0001);
     let mut ids = vec![
         unknown.to_string(),
@@ -49,7 +58,7 @@ fn never_ids() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn another_workspaces_members_are_unknown() {
+async fn members_of_another_workspace_are_unknown() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let eve = world.owner("eve").await;
@@ -65,12 +74,12 @@ async fn another_workspaces_members_are_unknown() {
         own.id,
         eve.workspace().await.id(),
     ];
-    ids.extend(never_ids());
+    ids.extend(unknown_ids());
     let manager = world.joins(&ann, "max", "manager").await;
     for person in [&ann, &manager] {
         for role in ["member", "manager", "owner", "king"] {
             let body = Some(json!({"role": role}));
-            all_unknown(
+            assert_all_unknown(
                 person,
                 "PATCH",
                 "/workspaces/members/{}",
@@ -80,7 +89,7 @@ async fn another_workspaces_members_are_unknown() {
             )
             .await;
         }
-        all_unknown(
+        assert_all_unknown(
             person,
             "DELETE",
             "/workspaces/members/{}",
@@ -95,7 +104,7 @@ async fn another_workspaces_members_are_unknown() {
 }
 
 #[tokio::test]
-async fn another_workspaces_invitations_are_unknown() {
+async fn invitations_of_another_workspace_are_unknown() {
     let world = World::new().await;
     let mut ann = world.owner("ann").await;
     let eve = world.owner("eve").await;
@@ -114,19 +123,19 @@ async fn another_workspaces_invitations_are_unknown() {
         .map(ApiResponse::id)
         .collect();
     ids.push(ann.id.clone());
-    ids.extend(never_ids());
+    ids.extend(unknown_ids());
     let mut manager = world.joins(&ann, "max", "manager").await;
     let path = "/workspaces/invitations/{}";
     for person in [&mut ann, &mut manager] {
         person.log_in().await;
-        all_unknown(person, "DELETE", path, None, "INVITATION_NOT_FOUND", &ids).await;
+        assert_all_unknown(person, "DELETE", path, None, "INVITATION_NOT_FOUND", &ids).await;
         for expires_at in ["2000-01-01T00:00:00Z", "2099-01-01T00:00:00Z"] {
             let body = Some(json!({"expires_at": expires_at}));
-            all_unknown(person, "PATCH", path, body, "INVITATION_NOT_FOUND", &ids).await;
+            assert_all_unknown(person, "PATCH", path, body, "INVITATION_NOT_FOUND", &ids).await;
         }
-        for some in ids.chunks(8) {
+        for chunk in ids.chunks(8) {
             let resend = format!("{path}/resend");
-            all_unknown(person, "POST", &resend, None, "INVITATION_NOT_FOUND", some).await;
+            assert_all_unknown(person, "POST", &resend, None, "INVITATION_NOT_FOUND", chunk).await;
             world.pass(3601);
             person.log_in().await;
         }
@@ -139,7 +148,7 @@ async fn another_workspaces_invitations_are_unknown() {
 }
 
 #[tokio::test]
-async fn the_lists_hold_nothing_of_another_workspace() {
+async fn responses_contain_nothing_of_another_workspace() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let zelda = world.owner("zelda").await;
@@ -156,9 +165,9 @@ async fn the_lists_hold_nothing_of_another_workspace() {
         "/workspaces/usage",
         "/auth/me",
     ] {
-        let answer = ann.get(path).await.expect(200);
+        let response = ann.get(path).await.expect(200);
         for word in ["zelda", "fay", &zelda.id] {
-            assert!(!answer.text.contains(word), "{path}: {}", answer.text);
+            assert!(!response.text.contains(word), "{path}: {}", response.text);
         }
     }
     assert_eq!(ann.members().await.body["total"], 1);
@@ -166,12 +175,12 @@ async fn the_lists_hold_nothing_of_another_workspace() {
 }
 
 #[tokio::test]
-async fn an_owners_rights_stay_behind_when_they_move() {
+async fn a_removed_owner_who_joins_another_workspace_has_no_rights_in_the_first() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     let eve = world.owner("eve").await;
     let mut bob = world.joins(&ann, "bob", "owner").await;
-    let held = bob.clone();
+    let with_old_token = bob.clone();
     let invitation = ann.invite("guest@example.com", "member").await.expect(201);
     ann.remove(&bob.id).await.expect(200);
     let issued = eve.invite(&bob.email, "owner").await.expect(201);
@@ -181,8 +190,8 @@ async fn an_owners_rights_stay_behind_when_they_move() {
         .await
         .expect(200);
     bob.take_tokens(&accepted);
-    held.remove(&ann.id).await.refused(401, "TOKEN_REVOKED");
-    all_unknown(
+    with_old_token.remove(&ann.id).await.refused(401, "TOKEN_REVOKED");
+    assert_all_unknown(
         &bob,
         "DELETE",
         "/workspaces/members/{}",
@@ -192,7 +201,7 @@ async fn an_owners_rights_stay_behind_when_they_move() {
     )
     .await;
     let ids = [invitation.id()];
-    all_unknown(
+    assert_all_unknown(
         &bob,
         "DELETE",
         "/workspaces/invitations/{}",
@@ -205,7 +214,7 @@ async fn an_owners_rights_stay_behind_when_they_move() {
 }
 
 #[tokio::test]
-async fn a_link_with_a_wrong_token_is_as_unknown_as_none() {
+async fn a_link_with_a_wrong_token_gets_the_response_of_an_unknown_link() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let pending = owner.invite("bob@example.com", "member").await.expect(201);
@@ -223,23 +232,26 @@ async fn a_link_with_a_wrong_token_is_as_unknown_as_none() {
         uuid::Uuid::nil().to_string(),
         uuid::Uuid::from_u128(9).to_string(),
     ]);
-    let nobody = world.stranger("nobody");
+    let anonymous = world.stranger("anonymous");
     let before = world.dump_without_limits().await;
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for route in ["invitation", "accept-invite", "decline-invite"] {
         for id in &ids {
             for token in [json!("x"), json!("A".repeat(43))] {
                 let body = json!({"invite_id": id, "token": token, "password": PASSWORD});
-                let refused = nobody
+                let refused = anonymous
                     .post(&format!("/auth/{route}"), body)
                     .await
                     .refused(404, "INVITATION_NOT_FOUND");
-                answers.push(comparable(&refused));
+                responses.push(comparable(&refused));
             }
         }
     }
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    assert!(
+        responses.iter().all(|response| *response == responses[0]),
+        "{responses:#?}"
+    );
     assert_eq!(world.dump_without_limits().await, before);
-    let good = proof(&pending, json!({"password": PASSWORD}));
-    nobody.post("/auth/accept-invite", good).await.expect(200);
+    let valid = proof(&pending, json!({"password": PASSWORD}));
+    anonymous.post("/auth/accept-invite", valid).await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! `/workspaces/usage`: what was used, as last aggregated.
+//! `GET /workspaces/usage`: the usage of the day and the month, as last aggregated.
 
 use std::time::Duration;
 
@@ -8,17 +8,10 @@ use shared::clock::Time;
 use shared::event::Deadline;
 
 use crate::support::harness::{Person, World};
+use crate::support::usage_support::advance_to;
 
-/// Moves the clock on to `moment`, which lies ahead.
-fn advance_to(world: &World, moment: &str) {
-    let moment: Time = moment.parse().unwrap();
-    let ahead = moment.as_millis() - world.clock.now().as_millis();
-    assert!(ahead > 0);
-    world.pass(ahead.div_euclid(1000) + 1);
-}
-
-/// Takes records of `kind` that occurred at `moment`: each a message of the queue.
-async fn used(world: &World, owner: &Person<'_>, kind: &str, count: u64, moment: &str) {
+/// Ingests a record of `kind` that occurred at `moment`.
+async fn ingest(world: &World, owner: &Person<'_>, kind: &str, count: u64, moment: &str) {
     let body = json!({
         "id": uuid::Uuid::from_bytes(shared::ids::random_bytes()), "workspace_id": owner.workspace().await.id(),
         "kind": kind, "count": count, "occurred_at": moment,
@@ -26,12 +19,12 @@ async fn used(world: &World, owner: &Person<'_>, kind: &str, count: u64, moment:
     let event =
         json!({"Records": [{"messageId": "m", "body": body.to_string(), "attributes": {}, "messageAttributes": {}}]});
     let deadline = Deadline::after(Duration::from_secs(60));
-    let answer = usage_ingest::handle(world.app.clone(), serde_json::from_value(event).unwrap(), deadline);
-    assert!(answer.await.unwrap().batch_item_failures.is_empty());
+    let response = usage_ingest::handle(world.app.clone(), serde_json::from_value(event).unwrap(), deadline);
+    assert!(response.await.unwrap().batch_item_failures.is_empty());
 }
 
-/// The hour's run.
-async fn run(world: &World) {
+/// Runs the aggregation over all shards, as its schedule does.
+async fn aggregate(world: &World) {
     let event = serde_json::from_value(json!({"source": "aws.scheduler"})).unwrap();
     usage_aggregator::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)))
         .await
@@ -39,7 +32,7 @@ async fn run(world: &World) {
 }
 
 #[tokio::test]
-async fn a_new_workspace_has_used_nothing() {
+async fn a_new_workspace_has_no_usage() {
     let world = World::new().await;
     let mut owner = world.owner("ann").await;
     let created_at = owner.workspace().await.body["created_at"].clone();
@@ -68,18 +61,18 @@ async fn a_new_workspace_has_used_nothing() {
 }
 
 #[tokio::test]
-async fn every_role_sees_it() {
+async fn every_role_may_read_the_usage() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
-    let seen = owner.get("/workspaces/usage").await.expect(200).body;
+    let usage = owner.get("/workspaces/usage").await.expect(200).body;
     for role in ["owner", "manager", "field_worker", "member"] {
         let person = world.joins(&owner, role, role).await;
-        assert_eq!(person.get("/workspaces/usage").await.expect(200).body, seen);
+        assert_eq!(person.get("/workspaces/usage").await.expect(200).body, usage);
     }
 }
 
 #[tokio::test]
-async fn without_a_workspace_there_is_no_usage() {
+async fn a_person_without_a_workspace_gets_404() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     owner.delete("/workspaces/").await.expect(200);
@@ -93,18 +86,18 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     advance_to(&world, "2096-12-31T12:00:00Z");
     owner.log_in().await;
     let other = world.owner("eve").await;
-    used(&world, &owner, "location_event", 10_000, "2096-12-31T11:59:59.999Z").await;
-    used(&world, &owner, "action_delivery", 5_001, "2096-12-31T00:00:00Z").await;
-    used(&world, &owner, "location_event", 60_000, "2096-12-30T23:59:59.999Z").await;
-    used(&world, &owner, "action_delivery", 54_999, "2096-12-01T00:00:00Z").await;
-    used(&world, &owner, "location_event", 1, "2096-11-30T23:59:59.999Z").await;
+    ingest(&world, &owner, "location_event", 10_000, "2096-12-31T11:59:59.999Z").await;
+    ingest(&world, &owner, "action_delivery", 5_001, "2096-12-31T00:00:00Z").await;
+    ingest(&world, &owner, "location_event", 60_000, "2096-12-30T23:59:59.999Z").await;
+    ingest(&world, &owner, "action_delivery", 54_999, "2096-12-01T00:00:00Z").await;
+    ingest(&world, &owner, "location_event", 1, "2096-11-30T23:59:59.999Z").await;
     let before = owner.get("/workspaces/usage").await.expect(200).body;
     assert_eq!(
         (&before["event_units"], &before["as_of"]),
         (&json!(0), &owner.workspace().await.body["created_at"])
     );
     let run_at = world.clock.now();
-    run(&world).await;
+    aggregate(&world).await;
     let usage = owner.get("/workspaces/usage").await.expect(200);
     let as_of: Time = usage.body["as_of"].as_str().unwrap().parse().unwrap();
     assert!(as_of >= run_at && as_of <= world.clock.now());
@@ -139,12 +132,12 @@ async fn the_day_and_the_month_are_shown_as_last_aggregated() {
     assert_eq!(next.body["period_start"], "2097-01-01T00:00:00.000Z");
     assert_eq!(
         next.body["as_of"], usage.body["as_of"],
-        "what was aggregated outlives the month"
+        "the time of the last aggregation does not change with the month"
     );
 }
 
 #[tokio::test]
-async fn the_limit_is_the_tiers() {
+async fn the_limit_is_that_of_the_tier() {
     let world = World::new().await;
     let owner = world.owner("ann").await;
     let (client, table) = (world.app.store.client(), world.app.store.table());
@@ -154,14 +147,14 @@ async fn the_limit_is_the_tiers() {
         ("enterprise", json!(null)),
         ("developer", json!(500_000)),
     ] {
-        let moved = client
+        let update = client
             .update_item()
             .table_name(table)
             .update_expression("SET tier = :tier");
-        let moved = moved
+        let update = update
             .key("pk", AttributeValue::S(format!("WS#{workspace}")))
             .key("sk", AttributeValue::S("WS".into()));
-        moved
+        update
             .expression_attribute_values(":tier", AttributeValue::S(tier.into()))
             .send()
             .await

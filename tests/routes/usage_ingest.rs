@@ -1,4 +1,4 @@
-//! Usage records from the queue: each counts once, what is wrong is given back, what is right is kept.
+//! Function `usage-ingest`: each record of the queue counts once, and invalid messages are returned as failures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use crate::support::usage_support::{
 const NOON: &str = "2096-03-15T12:00:00Z";
 
 #[tokio::test]
-async fn a_record_counts_once_however_often_it_comes() {
+async fn a_record_counts_once_however_often_it_is_delivered() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    let once = record(&workspace, "location_event", 7, "2096-03-15T11:59:00Z");
-    let mut capitals = once.clone();
-    capitals["id"] = json!(once["id"].as_str().unwrap().to_uppercase());
+    let original = record(&workspace, "location_event", 7, "2096-03-15T11:59:00Z");
+    let mut capitals = original.clone();
+    capitals["id"] = json!(original["id"].as_str().unwrap().to_uppercase());
     capitals["workspace_id"] = json!(workspace.to_uppercase());
-    let mut elsewhere = once.clone();
-    elsewhere["occurred_at"] = json!("2096-03-15T13:29:00+01:30");
+    let mut with_offset = original.clone();
+    with_offset["occurred_at"] = json!("2096-03-15T13:29:00+01:30");
     let another = record(&workspace, "action_delivery", 3, "2096-03-15T11:59:00Z");
     for _ in 0..3 {
-        ingest_records(&world, &[once.clone(), capitals.clone(), elsewhere.clone()]).await;
-        ingest_records(&world, &[another.clone(), once.clone()]).await;
+        ingest_records(&world, &[original.clone(), capitals.clone(), with_offset.clone()]).await;
+        ingest_records(&world, &[another.clone(), original.clone()]).await;
     }
     roll_up(&world, &workspace).await;
     let usage = usage_of(&ann).await;
@@ -41,18 +41,18 @@ async fn a_record_counts_once_however_often_it_comes() {
         (&json!(7), &json!(3))
     );
     assert_eq!(usage["event_units"], json!(8.5));
-    ingest_records(&world, &[once]).await;
+    ingest_records(&world, &[original]).await;
     roll_up(&world, &workspace).await;
     assert_eq!(
         usage_of(&ann).await["event_units"],
         json!(8.5),
-        "it came after it was rolled up"
+        "the record was delivered again after the roll-up"
     );
     invariants::check(&world).await;
 }
 
 #[tokio::test]
-async fn batches_with_the_same_records_at_once_count_them_once() {
+async fn concurrent_batches_with_the_same_records_count_each_record_once() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
@@ -60,13 +60,13 @@ async fn batches_with_the_same_records_at_once_count_them_once() {
     let records: Vec<String> = (0..20)
         .map(|_| record(&workspace, "location_event", 1, "2096-03-15T11:30:00Z").to_string())
         .collect();
-    // Each batch has another part of the same records: the transactions differ, and share items.
+    // The batches overlap, so that their transactions differ and share items.
     let batches: Vec<&[String]> = (0..8).map(|first| &records[first..first + 12]).collect();
     let failed = futures::future::join_all(batches.iter().map(|batch| deliver(&world, batch))).await;
-    // What met another transaction too often is delivered again.
-    for (batch, places) in batches.iter().zip(failed) {
-        let again: Vec<&String> = places.iter().map(|place| &batch[*place]).collect();
-        assert_eq!(deliver(&world, &again).await, [0; 0]);
+    // The queue delivers messages again that failed after too many conflicts.
+    for (batch, indexes) in batches.iter().zip(failed) {
+        let redelivered: Vec<&String> = indexes.iter().map(|index| &batch[*index]).collect();
+        assert_eq!(deliver(&world, &redelivered).await, [0; 0]);
     }
     assert_eq!(deliver(&world, &records).await, [0; 0]);
     roll_up(&world, &workspace).await;
@@ -75,24 +75,28 @@ async fn batches_with_the_same_records_at_once_count_them_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
+async fn invalid_messages_fail_and_the_valid_ones_of_their_batch_count() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    let good = || record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z");
+    let valid = || record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z");
     let with = |field: &str, value: Value| {
-        let mut wrong = good();
-        wrong[field] = value;
-        wrong.to_string()
+        let mut changed = valid();
+        changed[field] = value;
+        changed.to_string()
     };
     let without = |field: &str| {
-        let mut wrong = good();
-        wrong.as_object_mut().unwrap().remove(field);
-        wrong.to_string()
+        let mut changed = valid();
+        changed.as_object_mut().unwrap().remove(field);
+        changed.to_string()
     };
-    let raw = |count: &str| good().to_string().replace("\"count\":1", &format!("\"count\":{count}"));
-    let mut wrong: Vec<String> = [
+    let raw = |count: &str| {
+        valid()
+            .to_string()
+            .replace("\"count\":1", &format!("\"count\":{count}"))
+    };
+    let mut invalid: Vec<String> = [
         "",
         "{",
         "null",
@@ -106,8 +110,8 @@ async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
     ]
     .map(str::to_owned)
     .into();
-    wrong.extend(["id", "workspace_id", "kind", "count", "occurred_at"].map(without));
-    wrong.extend(
+    invalid.extend(["id", "workspace_id", "kind", "count", "occurred_at"].map(without));
+    invalid.extend(
         [
             "0",
             "-1",
@@ -124,7 +128,7 @@ async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
         ]
         .map(raw),
     );
-    wrong.extend([
+    invalid.extend([
         with("id", json!("7")),
         with("id", json!(7)),
         with("id", json!(format!("{}#x", new_id()))),
@@ -140,20 +144,20 @@ async fn what_is_no_record_is_given_back_and_the_others_are_kept() {
         "[".repeat(100_000),
         json!([new_id(), workspace, "location_event", 1, "2096-03-15T11:00:00Z"]).to_string(),
     ]);
-    let mut bodies = vec![good().to_string()];
-    for body in &wrong {
-        bodies.extend([body.clone(), good().to_string()]);
+    let mut bodies = vec![valid().to_string()];
+    for body in &invalid {
+        bodies.extend([body.clone(), valid().to_string()]);
     }
-    let expected: Vec<usize> = (0..wrong.len()).map(|place| 2 * place + 1).collect();
+    let expected: Vec<usize> = (0..invalid.len()).map(|index| 2 * index + 1).collect();
     assert_eq!(deliver(&world, &bodies).await, expected);
-    assert_eq!(deliver(&world, &bodies).await, expected, "again");
+    assert_eq!(deliver(&world, &bodies).await, expected, "the second delivery");
     roll_up(&world, &workspace).await;
-    assert_eq!(usage_of(&ann).await["location_events"], wrong.len() + 1);
+    assert_eq!(usage_of(&ann).await["location_events"], invalid.len() + 1);
     invariants::check(&world).await;
 }
 
 #[tokio::test]
-async fn a_record_is_taken_from_35_days_late_to_5_minutes_ahead() {
+async fn a_record_may_be_35_days_old_and_5_minutes_in_the_future() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
@@ -179,9 +183,13 @@ async fn sums_beyond_64_bits_stay_exact() {
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
     let at = "2096-03-15T11:00:00Z";
-    let most = || record(&workspace, "location_event", u64::MAX, at);
-    ingest_records(&world, &[most(), most(), record(&workspace, "action_delivery", 1, at)]).await;
-    ingest_records(&world, &[most()]).await;
+    let largest = || record(&workspace, "location_event", u64::MAX, at);
+    ingest_records(
+        &world,
+        &[largest(), largest(), record(&workspace, "action_delivery", 1, at)],
+    )
+    .await;
+    ingest_records(&world, &[largest()]).await;
     roll_up(&world, &workspace).await;
     let text = ann.get("/workspaces/usage").await.expect(200).text;
     for expected in [
@@ -194,7 +202,7 @@ async fn sums_beyond_64_bits_stay_exact() {
 }
 
 #[tokio::test]
-async fn ten_thousand_records_at_once_count_once_each() {
+async fn ten_thousand_records_in_one_batch_count_once_each() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let (ann, eve) = (world.owner("ann").await, world.owner("eve").await);
@@ -205,13 +213,13 @@ async fn ten_thousand_records_at_once_count_once_each() {
             record(&workspaces[usize::from(number % 5 == 0)], "location_event", 1, &moment).to_string()
         })
         .collect();
-    // An engine under load answers some of it too late; what was counted of that comes again, as from the queue.
-    let mut left: Vec<&String> = bodies.iter().collect();
+    // An engine under load may respond too late to some writes. Their messages are delivered again, as the queue does.
+    let mut remaining: Vec<&String> = bodies.iter().collect();
     for _ in 0..5 {
-        let failed = deliver(&world, &left).await;
-        left = failed.into_iter().map(|place| left[place]).collect();
+        let failed = deliver(&world, &remaining).await;
+        remaining = failed.into_iter().map(|index| remaining[index]).collect();
     }
-    assert!(left.is_empty(), "{} records are left", left.len());
+    assert!(remaining.is_empty(), "{} records failed five times", remaining.len());
     for (person, workspace, count) in [(&ann, &workspaces[0], 8_000), (&eve, &workspaces[1], 2_000)] {
         roll_up(&world, workspace).await;
         assert_eq!(usage_of(person).await["location_events"], count);
@@ -219,7 +227,7 @@ async fn ten_thousand_records_at_once_count_once_each() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_costs_nothing() {
+async fn an_empty_batch_makes_no_call() {
     let world = World::new().await;
     world.calls.forget();
     assert_eq!(deliver::<&str>(&world, &[]).await, [0; 0]);
@@ -227,7 +235,7 @@ async fn an_empty_batch_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_batch_costs_a_read_for_its_workspaces_and_a_transaction_an_hour() {
+async fn a_batch_makes_one_read_of_its_workspaces_and_one_transaction_per_hour() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
@@ -245,7 +253,7 @@ async fn a_batch_costs_a_read_for_its_workspaces_and_a_transaction_an_hour() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused() {
+async fn a_malformed_batch_is_refused() {
     let world = World::new().await;
     let before = world.dump().await;
     for event in [
@@ -258,31 +266,34 @@ async fn what_is_no_batch_is_refused() {
         json!({"Records": [7]}),
         json!({"version": "2.0", "rawPath": "/", "requestContext": {}}),
     ] {
-        let answer = ingest(&world, &event, Duration::from_secs(60)).await;
-        assert!(matches!(answer, Err(EventError::Malformed(_))), "{event}: {answer:?}");
+        let response = ingest(&world, &event, Duration::from_secs(60)).await;
+        assert!(
+            matches!(response, Err(EventError::Malformed(_))),
+            "{event}: {response:?}"
+        );
     }
     assert_eq!(world.dump().await, before);
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_named_fails_the_whole_call_rather_than_pass_for_taken() {
+async fn an_invalid_message_without_an_id_fails_the_whole_batch() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
     let workspace = ann.workspace().await.id();
-    let good = record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z").to_string();
-    let mut event = batch(&[good.as_str(), "{"]);
+    let valid = record(&workspace, "location_event", 1, "2096-03-15T11:00:00Z").to_string();
+    let mut event = batch(&[valid.as_str(), "{"]);
     event["Records"][1].as_object_mut().unwrap().remove("messageId");
-    let answer = ingest(&world, &event, Duration::from_secs(60)).await;
-    assert!(matches!(answer, Err(EventError::Failed(_))), "{answer:?}");
-    // So the queue delivers both again.
-    assert_eq!(deliver(&world, &[good.as_str(), "{"]).await, [1]);
+    let response = ingest(&world, &event, Duration::from_secs(60)).await;
+    assert!(matches!(response, Err(EventError::Failed(_))), "{response:?}");
+    // The queue delivers both messages again.
+    assert_eq!(deliver(&world, &[valid.as_str(), "{"]).await, [1]);
     roll_up(&world, &workspace).await;
     assert_eq!(usage_of(&ann).await["location_events"], 1);
 }
 
 #[tokio::test]
-async fn what_there_is_no_time_for_is_delivered_again() {
+async fn messages_that_there_is_no_time_for_fail_and_count_at_the_next_delivery() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
@@ -299,7 +310,7 @@ async fn what_there_is_no_time_for_is_delivered_again() {
 }
 
 #[tokio::test]
-async fn a_deleted_workspace_uses_nothing() {
+async fn records_of_a_deleted_workspace_fail() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let ann = world.owner("ann").await;
@@ -308,65 +319,65 @@ async fn a_deleted_workspace_uses_nothing() {
     assert_eq!(deliver(&world, &[record()]).await, [0; 0]);
     ann.delete("/workspaces/").await.expect(200);
     assert_eq!(deliver(&world, &[record()]).await, [0]);
-    // What was taken before is rolled up all the same, and nobody is told.
+    // The record from before the deletion is rolled up, and no notice is sent.
     assert_eq!(roll_up(&world, &workspace).await["shards_left"], json!([]));
     assert_eq!(world.mailbox.attempts(), 0);
     invariants::check(&world).await;
 }
 
 #[tokio::test]
-async fn the_log_names_the_record_that_was_refused_and_shows_nothing_of_its_body() {
+async fn the_log_shows_the_id_of_a_refused_record_and_nothing_of_its_body() {
     let logs = Logs::default();
     let subscriber = tracing_subscriber::fmt().json().with_max_level(LevelFilter::INFO);
     let _logged = subscriber.with_writer(logs.clone()).finish().set_default();
     let world = World::new().await;
     advance_to(&world, NOON);
     let workspace = world.owner("ann").await.workspace().await.id();
-    let of = |workspace: &str, count: u64, at: &str| {
+    let annotated = |workspace: &str, count: u64, at: &str| {
         let mut record = record(workspace, "location_event", count, at);
-        record["note"] = json!("the body's own words");
+        record["note"] = json!("text of the body");
         record
     };
     let in_time = "2096-03-15T11:00:00Z";
     let with = |field: &str, value: Value| {
-        let mut wrong = of(&workspace, 1, in_time);
-        wrong[field] = value;
-        wrong
+        let mut changed = annotated(&workspace, 1, in_time);
+        changed[field] = value;
+        changed
     };
-    let mut cut = of(&workspace, 1, in_time).to_string();
-    cut.truncate(cut.len() - 1);
+    let mut truncated = annotated(&workspace, 1, in_time).to_string();
+    truncated.truncate(truncated.len() - 1);
     let malformed = "it is no usage record";
     let refused = [
-        (of(&workspace, 0, in_time), "its count is 0"),
+        (annotated(&workspace, 0, in_time), "its count is 0"),
         (
-            of(&workspace, 1, "2096-02-09T11:59:00Z"),
+            annotated(&workspace, 1, "2096-02-09T11:59:00Z"),
             "it occurred more than 35 days ago",
         ),
         (
-            of(&workspace, 1, "2096-03-15T12:06:00Z"),
+            annotated(&workspace, 1, "2096-03-15T12:06:00Z"),
             "it occurred more than 5 minutes ahead",
         ),
-        (of(&new_id(), 1, in_time), "its workspace does not exist"),
-        (with("kind", json!("the body's own words")), malformed),
-        (with("count", json!("the body's own words")), malformed),
-        (with("workspace_id", json!("the body's own words")), malformed),
+        (annotated(&new_id(), 1, in_time), "its workspace does not exist"),
+        (with("kind", json!("text of the body")), malformed),
+        (with("count", json!("text of the body")), malformed),
+        (with("workspace_id", json!("text of the body")), malformed),
         (with("occurred_at", Value::Null), malformed),
     ];
-    let nameless = [
-        cut,
-        "the body's own words".to_owned(),
-        with("id", json!("the body's own words")).to_string(),
+    let without_id = [
+        truncated,
+        "text of the body".to_owned(),
+        with("id", json!("text of the body")).to_string(),
         with("id", json!([new_id()])).to_string(),
     ];
     let mut bodies: Vec<String> = refused.iter().map(|(record, _)| record.to_string()).collect();
-    bodies.extend(nameless);
-    bodies.push(of(&workspace, 1, in_time).to_string());
-    let given_back: Vec<usize> = (0..bodies.len() - 1).collect();
-    assert_eq!(deliver(&world, &bodies).await, given_back);
+    bodies.extend(without_id);
+    bodies.push(annotated(&workspace, 1, in_time).to_string());
+    let failed: Vec<usize> = (0..bodies.len() - 1).collect();
+    assert_eq!(deliver(&world, &bodies).await, failed);
 
     let logged = logs.text();
     let lines = logged.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let mut told: Vec<(usize, Value, Value)> = lines
+    let mut lines_of_refusals: Vec<(usize, Value, Value)> = lines
         .map(|line| line["fields"].clone())
         .filter(|fields| fields["message"] == "a usage record was refused")
         .map(|fields| {
@@ -374,12 +385,12 @@ async fn the_log_names_the_record_that_was_refused_and_shows_nothing_of_its_body
             (message, fields["record_id"].clone(), fields["reason"].clone())
         })
         .collect();
-    told.sort_by_key(|(message, ..)| *message);
-    let named = refused
+    lines_of_refusals.sort_by_key(|(message, ..)| *message);
+    let with_id = refused
         .iter()
         .map(|(record, reason)| (record["id"].clone(), json!(reason)));
-    let expected = named.chain(vec![(Value::Null, json!(malformed)); 4]).enumerate();
-    let expected: Vec<_> = expected.map(|(place, (id, reason))| (place, id, reason)).collect();
-    assert_eq!(told, expected);
-    assert!(!logged.contains("own words"), "{logged}");
+    let expected = with_id.chain(vec![(Value::Null, json!(malformed)); 4]).enumerate();
+    let expected: Vec<_> = expected.map(|(index, (id, reason))| (index, id, reason)).collect();
+    assert_eq!(lines_of_refusals, expected);
+    assert!(!logged.contains("of the body"), "{logged}");
 }

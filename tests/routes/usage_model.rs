@@ -1,5 +1,5 @@
-//! Usage against plain arithmetic: random records, delivered again, late, around midnight and the ends of months, while
-//! runs come twice, at once, are killed between any two steps, or frozen before any of their calls.
+//! Usage compared with a plain sum: random records that are delivered repeatedly, late, and around midnight and the end
+//! of a month, while runs are repeated, concurrent, killed between two steps, or paused before a call.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -18,7 +18,7 @@ use shared::clock::Time;
 use shared::event::Deadline;
 use shared::store::keys::shard_of;
 
-/// What a record says. The same id always says the same: it is the same record, delivered again.
+/// A usage record. Two records with the same id are the same record, delivered twice.
 #[derive(Clone, Debug)]
 struct Record {
     id: String,
@@ -47,7 +47,7 @@ impl Record {
         }
     }
 
-    /// Its message, its id now and then in capitals, its time now and then with another offset.
+    /// The message of the record. At random, its id is in capitals, and its time has another offset.
     fn message(&self, random: &mut StdRng) -> Value {
         let id = if random.random() {
             self.id.to_uppercase()
@@ -71,7 +71,7 @@ fn message(id: &str, body: &str) -> Value {
     json!({"messageId": id, "body": body, "attributes": {}, "messageAttributes": {}})
 }
 
-/// The reference: every record once, in the period in which it occurred.
+/// The expected sums: every record once, in the period in which it occurred.
 fn sums(records: &[Record], period: fn(Time) -> String) -> BTreeMap<(String, String), (u64, u64)> {
     let unique: HashMap<&str, &Record> = records.iter().map(|record| (record.id.as_str(), record)).collect();
     let mut sums = BTreeMap::new();
@@ -88,7 +88,7 @@ fn sums(records: &[Record], period: fn(Time) -> String) -> BTreeMap<(String, Str
     sums
 }
 
-/// The same from the table, as docs/table.md describes it.
+/// The sums that are stored in the table, as docs/table.md describes them.
 async fn stored(world: &World, workspaces: &[String], entity: &str) -> BTreeMap<(String, String), (u64, u64)> {
     let mut sums = BTreeMap::new();
     for workspace in workspaces {
@@ -115,7 +115,7 @@ async fn stored(world: &World, workspaces: &[String], entity: &str) -> BTreeMap<
     sums
 }
 
-/// What months have to be when days are so.
+/// The sums of months that follow from those of days.
 fn months_of(days: BTreeMap<(String, String), (u64, u64)>) -> BTreeMap<(String, String), (u64, u64)> {
     let mut months = BTreeMap::new();
     for ((workspace, mut day), (events, deliveries)) in days {
@@ -126,37 +126,37 @@ fn months_of(days: BTreeMap<(String, String), (u64, u64)>) -> BTreeMap<(String, 
     months
 }
 
-/// Runs `future` until it has been woken `polls` times, then drops it: what a process that ends there leaves behind.
+/// Polls `future` up to `polls` times, then drops it: the effect of a process that ends at this point.
 async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let (mut future, mut left) = (Box::pin(future), polls);
+    let (mut future, mut remaining) = (Box::pin(future), polls);
     std::future::poll_fn(move |context| {
-        if left == 0 {
+        if remaining == 0 {
             return Poll::Ready(None);
         }
-        left -= 1;
+        remaining -= 1;
         future.as_mut().poll(context).map(Some)
     })
     .await
 }
 
-/// Delivers records and answers those that the queue has to deliver again.
+/// Delivers records. Returns those that the queue has to deliver again.
 async fn deliver(world: &World, random: &mut StdRng, records: Vec<Record>, polls: usize) -> Vec<Record> {
     let mut messages: Vec<Value> = records.iter().map(|record| record.message(random)).collect();
     messages.push(message("poison", "{\"id\":"));
     let event = serde_json::from_value(json!({ "Records": messages })).unwrap();
     let call = usage_ingest::handle(world.app.clone(), event, Deadline::after(Duration::from_secs(60)));
     match killed_after(polls, call).await {
-        // Nobody was told of success, so the queue delivers everything again.
+        // Without a response that reports success, the queue delivers every message again.
         None | Some(Err(_)) => records,
-        Some(Ok(answer)) => {
-            let answer = serde_json::to_value(answer).unwrap();
-            let failed: Vec<&str> = answer["batchItemFailures"]
+        Some(Ok(response)) => {
+            let response = serde_json::to_value(response).unwrap();
+            let failed: Vec<&str> = response["batchItemFailures"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(|failure| failure["itemIdentifier"].as_str().unwrap())
                 .collect();
-            assert!(failed.contains(&"poison"), "{answer}");
+            assert!(failed.contains(&"poison"), "{response}");
             records
                 .into_iter()
                 .filter(|record| failed.contains(&record.id.as_str()))
@@ -165,7 +165,7 @@ async fn deliver(world: &World, random: &mut StdRng, records: Vec<Record>, polls
     }
 }
 
-/// A run over the shards of the workspaces there are.
+/// Runs the aggregation over the shards of the workspaces.
 async fn aggregate(app: &App, workspaces: &[String], polls: usize) {
     for workspace in workspaces {
         let shard = shard_of(workspace.parse().unwrap());
@@ -178,9 +178,9 @@ async fn aggregate(app: &App, workspaces: &[String], polls: usize) {
     }
 }
 
-/// A run that freezes while a record comes in and another run rolls it up; the record.
-async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2]) -> Record {
-    // Often of an older day: of a day that the frozen run has too it would see that it grew.
+/// Pauses a run while a record is ingested and a concurrent run rolls it up. Returns the record.
+async fn paused_run(world: &World, random: &mut StdRng, workspaces: &[String; 2]) -> Record {
+    // Often the record is of an older day: the paused run would detect the change of a day that it rolls up itself.
     let mut later = Record::random(random, workspaces, world.clock.now());
     if random.random() {
         let ago_s = random.random_range(4..25) * 24 * 3600;
@@ -191,20 +191,21 @@ async fn overtaken(world: &World, random: &mut StdRng, workspaces: &[String; 2])
     } else {
         PauseBefore::Call(random.random_range(1..16))
     };
-    let ours = workspaces.clone();
-    let run = async move |app: App| aggregate(&app, &ours, FOREVER).await;
+    let of_run = workspaces.clone();
+    let run = async move |app: App| aggregate(&app, &of_run, UNLIMITED).await;
     let meanwhile = async {
-        let left = deliver(world, random, vec![later.clone()], FOREVER).await;
-        assert!(left.is_empty(), "{left:?} was not taken");
-        aggregate(&world.app, workspaces, FOREVER).await;
+        let failed = deliver(world, random, vec![later.clone()], UNLIMITED).await;
+        assert!(failed.is_empty(), "{failed:?} failed");
+        aggregate(&world.app, workspaces, UNLIMITED).await;
     };
     run_paused(world, before, run, meanwhile).await;
     later
 }
 
-const FOREVER: usize = usize::MAX;
+/// Enough polls for every call.
+const UNLIMITED: usize = usize::MAX;
 
-async fn life(seed: u64) {
+async fn run_scenario(seed: u64) {
     let random = &mut StdRng::seed_from_u64(seed);
     let world = World::new().await;
     let starts = [
@@ -218,24 +219,24 @@ async fn life(seed: u64) {
     let (ann, bob) = (world.owner("ann").await, world.owner("bob").await);
     let workspaces = [ann.workspace().await.id(), bob.workspace().await.id()];
 
-    let (mut sent, mut again) = (Vec::<Record>::new(), Vec::<Record>::new());
+    let (mut sent, mut failed) = (Vec::<Record>::new(), Vec::<Record>::new());
     for _ in 0..random.random_range(10..25) {
         let polls = if random.random_bool(0.3) {
             random.random_range(1..60)
         } else {
-            FOREVER
+            UNLIMITED
         };
         let mut batch: Vec<Record> = (0..random.random_range(0..12))
             .map(|_| Record::random(random, &workspaces, world.clock.now()))
             .collect();
         sent.extend(batch.iter().cloned());
-        batch.append(&mut again);
-        // A queue delivers at least once.
+        batch.append(&mut failed);
+        // The queue delivers at least once.
         batch.extend(sent.choose_multiple(random, 3).cloned());
         match random.random_range(0..5) {
-            0 => again = deliver(&world, random, batch, polls).await,
+            0 => failed = deliver(&world, random, batch, polls).await,
             1 => {
-                again = deliver(&world, random, batch, FOREVER).await;
+                failed = deliver(&world, random, batch, UNLIMITED).await;
                 aggregate(&world.app, &workspaces, polls).await;
             }
             2 => {
@@ -244,19 +245,19 @@ async fn life(seed: u64) {
                 let ((), first, second) = futures::join!(
                     aggregate(&world.app, &workspaces, polls),
                     deliver(&world, &mut one, batch, polls),
-                    deliver(&world, &mut other, halves, FOREVER)
+                    deliver(&world, &mut other, halves, UNLIMITED)
                 );
-                again = [first, second].concat();
+                failed = [first, second].concat();
             }
             3 => {
-                again = deliver(&world, random, batch, FOREVER).await;
-                let later = overtaken(&world, random, &workspaces).await;
+                failed = deliver(&world, random, batch, UNLIMITED).await;
+                let later = paused_run(&world, random, &workspaces).await;
                 sent.push(later);
             }
             _ => {
-                again = batch;
+                failed = batch;
                 futures::join!(
-                    aggregate(&world.app, &workspaces, FOREVER),
+                    aggregate(&world.app, &workspaces, UNLIMITED),
                     aggregate(&world.app, &workspaces, polls)
                 );
             }
@@ -265,19 +266,19 @@ async fn life(seed: u64) {
         assert_eq!(
             months,
             months_of(stored(&world, &workspaces, "usage-day").await),
-            "a month is its days, at any time"
+            "a month is the sum of its days at any time"
         );
         world.pass(random.random_range(0..3600));
     }
-    again = deliver(&world, random, again, FOREVER).await;
-    assert!(again.is_empty(), "seed {seed}: {again:?} were not taken");
-    aggregate(&world.app, &workspaces, FOREVER).await;
+    failed = deliver(&world, random, failed, UNLIMITED).await;
+    assert!(failed.is_empty(), "seed {seed}: {failed:?} failed");
+    aggregate(&world.app, &workspaces, UNLIMITED).await;
 
     let days = sums(&sent, Time::date);
     let months = sums(&sent, Time::month);
     assert_eq!(stored(&world, &workspaces, "usage-day").await, days, "seed {seed}");
     assert_eq!(stored(&world, &workspaces, "usage-month").await, months, "seed {seed}");
-    aggregate(&world.app, &workspaces, FOREVER).await;
+    aggregate(&world.app, &workspaces, UNLIMITED).await;
     assert_eq!(
         stored(&world, &workspaces, "usage-day").await,
         days,
@@ -289,30 +290,30 @@ async fn life(seed: u64) {
         "seed {seed}: a rerun changed a month"
     );
 
-    let (mut today, now) = (ann, world.clock.now());
-    today.log_in().await;
-    let shown = today.get("/workspaces/usage").await.expect(200).body;
+    let (mut ann, now) = (ann, world.clock.now());
+    ann.log_in().await;
+    let usage = ann.get("/workspaces/usage").await.expect(200).body;
     let expected = |sums: &BTreeMap<(String, String), (u64, u64)>, period: String| {
         let (events, deliveries) = sums.get(&(workspaces[0].clone(), period)).copied().unwrap_or_default();
         (json!(events), json!(deliveries))
     };
-    let counts = |of: &Value| (of["location_events"].clone(), of["action_deliveries"].clone());
-    assert_eq!(counts(&shown), expected(&days, now.date()), "seed {seed}");
-    assert_eq!(counts(&shown["month"]), expected(&months, now.month()), "seed {seed}");
+    let counts = |period: &Value| (period["location_events"].clone(), period["action_deliveries"].clone());
+    assert_eq!(counts(&usage), expected(&days, now.date()), "seed {seed}");
+    assert_eq!(counts(&usage["month"]), expected(&months, now.month()), "seed {seed}");
 }
 
-/// `USAGE_SEED=7 cargo test -p tests usage_model` replays one life, `USAGE_SEEDS=1000` runs more of them.
+/// `USAGE_SEED=7 cargo test -p tests usage_model` runs one scenario again, `USAGE_SEEDS=1000` runs more of them.
 #[tokio::test]
-async fn the_numbers_are_those_of_plain_arithmetic() {
-    #[expect(clippy::disallowed_methods, reason = "which lives to run is the tester's to say")]
-    let told = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match told("USAGE_SEED") {
+async fn the_sums_are_those_of_plain_arithmetic() {
+    #[expect(clippy::disallowed_methods, reason = "the tester chooses the seeds")]
+    let variable = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seeds = match variable("USAGE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..told("USAGE_SEEDS").unwrap_or(12),
+        None => 0..variable("USAGE_SEEDS").unwrap_or(12),
     };
     for seed in seeds {
-        // Shown when the test fails, wherever in a life that is.
+        // The output of a failed test names the seed.
         println!("seed {seed}");
-        life(seed).await;
+        run_scenario(seed).await;
     }
 }
