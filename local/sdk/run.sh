@@ -31,7 +31,10 @@ drive() {
   local log=$state/$1.log url=
   if ! is_installed "$1"; then
     say "Installing spatialflow $1 into $state/$1 ..."
-    python3 -m venv --clear "$state/$1" || { say "Python's venv is missing: on Debian, install python3-venv."; return 1; }
+    if ! python3 -m venv --clear "$state/$1"; then
+      say "Python's venv is missing: on Debian, install python3-venv."
+      return 1
+    fi
     "$state/$1/bin/pip" install --quiet --disable-pip-version-check "spatialflow==$1" || return 1
   fi
   "$target/debug/local" --port 0 >"$log" 2>&1 &
