@@ -1,7 +1,7 @@
-"""What schemathesis cannot know of this API: who signs in, whose turn it is to have no workspace, where invitations'
-links come from, and that the limits on calls are waited out on the stack's own clock.
+"""Supplies schemathesis with what the OpenAPI document cannot express: access tokens, callers with or without a
+workspace, ids, cursors and links that exist, and moves of the stack's clock that end rate limits.
 
-Only valid requests are helped along. What is generated to be refused goes out as it was generated.
+Only valid requests are changed. Requests that are generated as invalid are sent unchanged.
 """
 
 import atexit
@@ -19,7 +19,8 @@ URL = os.environ["WORKSPACES_URL"]
 API = URL + "/api/v1"
 PASSWORD = "password123"
 
-# Calls between two moves of the clock, and the seconds it moves: one more than the limit allows, so that some are 429.
+# Per operation: the number of calls after which the clock moves, and the seconds that it moves. The number is one more
+# than the limit permits, so that some responses are 429.
 LIMITS = {
     "create_invitation": (11, 3600),
     "resend_invitation": (11, 3600),
@@ -33,26 +34,26 @@ LIMITS = {
 
 
 def call(method, path, body=None, token=None):
-    """A request of the hooks' own: its status and its JSON. A limit is waited out."""
+    """Sends a request of the hooks and returns the status and the JSON. On 429, moves the clock and retries."""
     headers = {"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as refusal:
-        if refusal.code == 429:
-            advance(int(refusal.headers["Retry-After"]))
+        with urllib.request.urlopen(request) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        if error.code == 429:
+            advance_clock(int(error.headers["Retry-After"]))
             return call(method, path, body, token)
-        return refusal.code, json.load(refusal)
+        return error.code, json.load(error)
 
 
-def advance(seconds):
+def advance_clock(seconds):
     call("POST", URL + "/_local/clock", {"advance_seconds": seconds})
 
 
 class Person:
-    """Somebody who is signed in whenever it matters, whatever was revoked meanwhile."""
+    """A user who is signed in again whenever their sessions have ended."""
 
     def __init__(self, email):
         self.email = email
@@ -67,7 +68,7 @@ class Person:
         assert status == 200, (self.email, status, self.tokens)
 
     def me(self):
-        """This person's account, signed in anew where their token has ended."""
+        """Returns the user's account. Signs in again if the access token has ended."""
         status, me = call("GET", API + "/auth/me", token=self.tokens.get("access_token"))
         if status != 200:
             self.sign_in()
@@ -78,92 +79,97 @@ class Person:
         self.me()
         return self.tokens["access_token"]
 
-    def has_workspace(self, wanted):
-        """This person, with a workspace of their own or with none."""
+    def ensure_workspace(self, wanted):
+        """Creates or deletes the user's workspace, so that they have one if `wanted` and none otherwise."""
         has = self.me()["workspace_id"] is not None
         if wanted and not has:
-            call("POST", API + "/workspaces/", {"name": "Founded"}, self.token())
+            call("POST", API + "/workspaces/", {"name": "Created"}, self.token())
         if has and not wanted:
             call("DELETE", API + "/workspaces/", token=self.token())
         return self
 
 
 class Owner(Person):
-    """The demo workspace's owner; should an operation have made them none, the owner of another workspace."""
+    """The demo workspace's owner. If an operation has removed or demoted them, the owner of a new workspace instead."""
 
     def me(self):
         me = super().me()
         if me["workspace_role"] != "owner":
-            guests["owners"] += 1
-            self.email = f"owner-{guests['owners']}@example.com"
+            counters["owners"] += 1
+            self.email = f"owner-{counters['owners']}@example.com"
             self.sign_in()
             me = self.tokens["user"]
         return me
 
 
-guests = collections.Counter()
+# Numbers that make generated e-mail addresses and keys unique.
+counters = collections.Counter()
 OWNER = Owner("owner@example.com")
-FOUNDER = Person("founder@example.com")
+# A user for the operations that create and delete workspaces.
+WORKSPACE_CREATOR = Person("creator@example.com")
 
 
 def caller_of(operation_id):
-    """Who makes a call. Founding and closing a workspace is for somebody who is alone in it."""
+    """The user who calls the operation. Only the creator creates and deletes workspaces: they have no other members."""
     if operation_id == "create_workspace":
-        return FOUNDER.has_workspace(False)
+        return WORKSPACE_CREATOR.ensure_workspace(False)
     if operation_id == "delete_workspace":
-        return FOUNDER.has_workspace(True)
+        return WORKSPACE_CREATOR.ensure_workspace(True)
     return OWNER
 
 
-def id_of(operation):
+def operation_id_of(operation):
     return operation.definition.raw["operationId"]
 
 
 def needs_token(context):
-    ways = context.operation.definition.raw.get("security", [])
-    return bool(ways) and {} not in ways
+    requirements = context.operation.definition.raw.get("security", [])
+    return bool(requirements) and {} not in requirements
 
 
 @schemathesis.auth(refresh_interval=None).apply_to(needs_token)
 class Bearer:
     def get(self, case, context):
-        return caller_of(id_of(context.operation)).token()
+        return caller_of(operation_id_of(context.operation)).token()
 
     def set(self, case, data, context):
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
 
 
 def as_owner(method, path, body=None):
-    """A call by the owner, whose token may have ended while a limit was waited out."""
+    """Sends a request as the owner. Retries once, because the token may have ended while the clock moved."""
     for _ in range(2):
-        status, answer = call(method, API + path, body, OWNER.token())
+        status, response = call(method, API + path, body, OWNER.token())
         if status != 401:
             break
-    assert status < 300, (method, path, status, answer)
-    return answer
+    assert status < 300, (method, path, status, response)
+    return response
 
 
-def link():
-    """`invite_id` and `token` of an invitation to somebody new."""
-    guests["invited"] += 1
-    email = f"guest-{guests['invited']}@example.com"
-    issued = as_owner("POST", "/workspaces/invitations", {"email": email, "role": "member"})
-    return dict(pair.split("=", 1) for pair in issued["invite_link"].split("#", 1)[1].split("&"))
+def new_email():
+    counters["guests"] += 1
+    return f"guest-{counters['guests']}@example.com"
 
 
-def member():
-    """The id of a member who is no owner."""
+def new_link():
+    """Creates an invitation and returns the `invite_id` and `token` of its link."""
+    invitation = as_owner("POST", "/workspaces/invitations", {"email": new_email(), "role": "member"})
+    return dict(pair.split("=", 1) for pair in invitation["invite_link"].split("#", 1)[1].split("&"))
+
+
+def member_id():
+    """Returns the id of a member who is not an owner. Adds one if there is none."""
     others = [each for each in as_owner("GET", "/workspaces/members")["members"] if each["role"] != "owner"]
     if not others:
-        call("POST", API + "/auth/accept-invite", {**link(), "password": PASSWORD, "name": "Guest"})
-        return member()
+        call("POST", API + "/auth/accept-invite", {**new_link(), "password": PASSWORD, "name": "Guest"})
+        return member_id()
     return others[-1]["id"]
 
 
-def pending():
-    """The id of a pending invitation."""
+def invitation_id():
+    """Returns the id of a pending invitation. Creates one if there is none."""
     invitations = as_owner("GET", "/workspaces/invitations?limit=1")["invitations"]
-    return invitations[0]["id"] if invitations else link()["invite_id"]
+    return invitations[0]["id"] if invitations else new_link()["invite_id"]
 
 
 def tomorrow():
@@ -171,18 +177,17 @@ def tomorrow():
     return str(datetime.datetime.fromisoformat(clock["now"]) + datetime.timedelta(days=1)).replace(" ", "T")
 
 
-def cursor(path):
-    """A cursor of a list; none when one page holds all of it."""
+def list_cursor(path):
+    """Returns a cursor of a list, or None if the list has one page."""
     return as_owner("GET", f"{path}?limit=1")["next_cursor"]
 
 
-def genuine_fields(operation_id):
-    """Fields that only somebody who was let in, or who looks at the clock, can know."""
+def existing_fields(operation_id):
+    """Body fields with values that depend on stored data or on the clock, so that no generator can guess them."""
     if operation_id in ("accept_invitation", "preview_invitation", "decline_invitation"):
-        return link()
+        return new_link()
     if operation_id in ("create_invitation", "register"):
-        guests["invited"] += 1
-        return {"email": f"guest-{guests['invited']}@example.com"}
+        return {"email": new_email()}
     if operation_id == "extend_invitation":
         return {"expires_at": tomorrow()}
     if operation_id == "login":
@@ -194,44 +199,44 @@ def genuine_fields(operation_id):
     return {}
 
 
-def version():
-    """The entity tag of the owner's workspace as it is now."""
+def current_entity_tag():
+    """Returns the current entity tag of the owner's workspace."""
     request = urllib.request.Request(API + "/workspaces/", headers={"authorization": f"Bearer {OWNER.token()}"})
-    with urllib.request.urlopen(request) as answer:
-        return answer.headers["ETag"]
+    with urllib.request.urlopen(request) as response:
+        return response.headers["ETag"]
 
 
-def genuine_headers(headers, often):
-    """A key of its own for each request, as one key stands for one: generated ones come again with other bodies. And at
-    every other time the version that a change is meant for."""
+def complete_headers(headers, use_existing):
+    """Makes each idempotency key unique, because the generator repeats keys with different bodies. If `use_existing`,
+    also sets `If-Match` to the current entity tag."""
     for name in headers:
         if name.lower() == "idempotency-key":
-            guests["keys"] += 1
-            headers[name] = f"{headers[name][:200]}{guests['keys']}"
-        if name.lower() == "if-match" and often:
-            headers[name] = version()
+            counters["keys"] += 1
+            headers[name] = f"{headers[name][:200]}{counters['keys']}"
+        if name.lower() == "if-match" and use_existing:
+            headers[name] = current_entity_tag()
 
 
-def help_along(case, operation_id, often):
-    """Puts what exists into a valid request: at every other time, as what does not exist has its answers too."""
-    if often and isinstance(case.body, dict):
-        case.body = {**case.body, **genuine_fields(operation_id)}
+def complete(case, operation_id, use_existing):
+    """Completes a valid request. If `use_existing`, replaces generated ids and fields by those of stored data."""
+    if use_existing and isinstance(case.body, dict):
+        case.body = {**case.body, **existing_fields(operation_id)}
     if case.headers:
-        genuine_headers(case.headers, often)
+        complete_headers(case.headers, use_existing)
     path = dict(case.path_parameters or {})
-    if often and "id" in path:
-        path["id"] = pending()
-    if often and "user_id" in path:
-        path["user_id"] = member()
+    if use_existing and "id" in path:
+        path["id"] = invitation_id()
+    if use_existing and "user_id" in path:
+        path["user_id"] = member_id()
     case.path_parameters = path
-    # No schema can say which cursors were handed out: a made-up one is refused each time.
+    # A schema cannot describe which cursors are valid, so a generated cursor is always rejected.
     query = {name: value for name, value in (case.query or {}).items() if name not in ("cursor", "before")}
     if len(query) < len(case.query or {}):
-        known = cursor(case.operation.path.removeprefix("/api/v1"))
-        case.query = {**query, **({"cursor": known} if known else {})}
+        cursor = list_cursor(case.operation.path.removeprefix("/api/v1"))
+        case.query = {**query, **({"cursor": cursor} if cursor else {})}
 
 
-# Texts of formats that JSON Schema has no word for.
+# A format that JSON Schema does not define.
 schemathesis.openapi.format(
     "time-zone",
     strategies.sampled_from(["UTC", "Europe/Berlin", "america/new_york", "Asia/Kolkata", "Pacific/Chatham"]),
@@ -243,42 +248,43 @@ valid = collections.Counter()
 
 @schemathesis.hook
 def filter_body(context, body):
-    """Not a name that is too long by its blanks alone: the API counts what is left once they are trimmed, `maxLength`
-    counts them."""
+    """Excludes names that exceed 255 characters only because of surrounding white space. The API trims a name before it
+    counts the characters, but `maxLength` counts the white space too."""
     texts = body.values() if isinstance(body, dict) else ()
     return not any(isinstance(text, str) and len(text) > 255 >= len(text.strip()) for text in texts)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    operation_id = id_of(case.operation)
+    operation_id = operation_id_of(case.operation)
     calls[operation_id] += 1
     limit, window_s = LIMITS.get(operation_id, (0, 0))
     if limit and calls[operation_id] % limit == 0:
-        advance(window_s)
+        advance_clock(window_s)
     positive = case.meta is not None and case.meta.generation.mode.is_positive
     if positive:
         valid[operation_id] += 1
-        help_along(case, operation_id, valid[operation_id] % 2 == 1)
+        # Every other request keeps its generated ids, because the responses about unknown ids are tested too.
+        complete(case, operation_id, use_existing=valid[operation_id] % 2 == 1)
     if case._has_explicit_auth and case.headers and "Authorization" in case.headers:
         case.headers["Authorization"] = f"Bearer {caller_of(operation_id).token()}"
 
 
-answers = collections.defaultdict(collections.Counter)
+status_counts = collections.defaultdict(collections.Counter)
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    answers[case.operation.label][response.status_code] += 1
+    status_counts[case.operation.label][response.status_code] += 1
 
 
 @atexit.register
 def summary():
-    """How often each operation answered what. One that never said yes was not tested."""
-    for label, statuses in sorted(answers.items()):
+    """Prints how often each operation returned each status. Fails if an operation never succeeded."""
+    for label, statuses in sorted(status_counts.items()):
         print(f"  {label:60}", "  ".join(f"{status} {count}x" for status, count in sorted(statuses.items())))
-    print(f"  {sum(sum(statuses.values()) for statuses in answers.values())} requests")
-    refused = [label for label, statuses in answers.items() if not any(status < 300 for status in statuses)]
-    if refused:
-        print("  never answered 2xx:", ", ".join(refused), flush=True)
+    print(f"  {sum(sum(statuses.values()) for statuses in status_counts.values())} requests")
+    untested = [label for label, statuses in status_counts.items() if not any(status < 300 for status in statuses)]
+    if untested:
+        print("  never returned 2xx:", ", ".join(untested), flush=True)
         os._exit(1)

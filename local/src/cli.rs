@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of the local stack.
 
 use std::path::PathBuf;
 
@@ -8,37 +8,38 @@ use url::Url;
 
 use crate::{engine::Storage, stack::StackConfig};
 
-/// The whole API on this machine, with a database and a mailbox inside.
+/// Runs the whole API on this machine, with its own database and mailbox.
 ///
 /// Serves every function on 127.0.0.1, port 3000, together with an embedded DynamoDB engine and a mailbox that keeps
-/// what SES would have sent. Nothing else has to be installed, nothing listens beyond this machine, and no mail leaves it.
+/// the mails instead of sending them. Nothing else has to be installed. Only this machine can connect, and no mail
+/// leaves it.
 #[derive(Debug, Parser)]
 #[command(name = "local", bin_name = "cargo run --", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to serve, when no command is given.
+    /// The options of the local stack, which runs when no command is given.
     #[command(flatten)]
     pub serve: Serve,
-    /// Something else than serving.
+    /// A command to run instead of the local stack.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// How to serve.
+/// The options of the local stack.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Serve {
-    /// The port on 127.0.0.1; 0 takes any free one
+    /// The port on 127.0.0.1; 0 chooses a free port
     #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
     pub port: u16,
-    /// Keep the data in this file; without it everything is in memory and ends with the process
+    /// Keep the data in this file; without this option the data is in memory and is lost when the process ends
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// Origins whose pages a browser lets call the API, separated by commas
+    /// Origins of web pages that may call the API (CORS), separated by commas
     #[arg(long, env = "ALLOWED_ORIGINS", value_delimiter = ',', value_name = "URL")]
     pub allowed_origins: Vec<Url>,
-    /// A front end's own page that invitation links point to, instead of /invite
+    /// The front end's page that invitation links open, instead of this stack's /invite
     #[arg(long, env = "INVITE_URL", value_name = "URL")]
     pub invite_url: Option<Url>,
-    /// What is logged to standard error, such as `info` for a line a request
+    /// What to log to standard error; `info` logs one line per request
     #[arg(long, env = "RUST_LOG", default_value = "warn,dynoxide=error", value_name = "FILTER")]
     pub log: String,
 }
@@ -55,31 +56,31 @@ impl From<Serve> for StackConfig {
     }
 }
 
-/// What the program does besides serving.
+/// The commands that the program runs instead of the local stack.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Print the OpenAPI document and end
+    /// Print the OpenAPI document
     Openapi,
-    /// Prints the table of error codes for docs/api.md
+    /// Print the table of error codes for docs/api.md
     Errors,
-    /// Change the tier of a workspace of the stack that runs
+    /// Change the tier of a workspace in the running stack
     Tier {
-        /// The tier: developer, pro or enterprise
+        /// The new tier: developer, pro or enterprise
         #[arg(value_parser = tier)]
         tier: Tier,
-        /// The workspace, by its slug or its id
+        /// The slug or the id of the workspace
         #[arg(long, default_value = "demo", value_name = "SLUG|ID")]
         workspace: String,
-        /// The stack's port
+        /// The port of the running stack
         #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
         port: u16,
     },
-    /// Send a day of usage records to the demo workspace, run the hour, and show what became of them
+    /// Send a day of usage records to the demo workspace, aggregate them, and show the resulting usage
     UsageDemo {
-        /// How many records
+        /// The number of records to send
         #[arg(long, default_value_t = 2_400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         records: u32,
-        /// The port of the stack; when none runs there, one is started for this and ends with it
+        /// The port of the running stack; if no stack runs there, a temporary one is started
         #[arg(long, env = "PORT", default_value_t = 3000, value_name = "PORT")]
         port: u16,
     },
@@ -93,12 +94,12 @@ fn tier(name: &str) -> Result<Tier, String> {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo run                            serve on http://127.0.0.1:3000, everything in memory
-  cargo run -- --port 3001             another port
+  cargo run                            serve on http://127.0.0.1:3000 and keep the data in memory
+  cargo run -- --port 3001             serve on another port
   cargo run -- --data local.db         keep the data between runs
-  cargo run -- openapi > openapi.json  write the API's description
-  cargo run -- usage-demo              a day of usage, to look at
-  cargo run -- tier pro                the demo workspace on another tier";
+  cargo run -- openapi > openapi.json  write the OpenAPI document to a file
+  cargo run -- usage-demo              show the usage of a simulated day
+  cargo run -- tier pro                move the demo workspace to another tier";
 
 #[cfg(test)]
 mod tests {
@@ -107,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn it_serves_unless_told_otherwise() {
+    fn the_stack_is_served_unless_a_command_is_given() {
         let cli = Cli::parse_from(["local", "--port", "3001", "--data", "local.db"]);
         assert_eq!(cli.serve.port, 3001);
         assert_eq!(cli.command, None);

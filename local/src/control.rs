@@ -1,5 +1,5 @@
-//! What moves the stack and looks into it: its clock, its functions as Lambda calls them, its database, what becomes of
-//! its mails.
+//! Routes that control the stack: they advance the clock, invoke functions as Lambda does, return the database's
+//! endpoint, make the mail service fail, and simulate delivery events.
 
 use axum::{
     Json, Router,
@@ -15,14 +15,14 @@ use shared::{App, event::EventError};
 
 use crate::{
     functions,
-    mailbox::{Fault, Mailbox, News},
+    mailbox::{Fault, Mailbox, SimulatedEvent},
     schedule::Schedules,
 };
 
-/// Lambda's own limit of an event.
+/// Lambda's limit for the payload of an invocation.
 const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// What the routes have at hand.
+/// The state that the routes share.
 #[derive(Clone)]
 struct Control {
     app: App,
@@ -30,15 +30,15 @@ struct Control {
     schedules: Schedules,
 }
 
-/// `/_local/clock`, `/_local/invoke/{function}`, `/_local/dynamodb`, and what goes wrong with mails under
-/// `/_local/mailbox`.
+/// The routes `/_local/clock`, `/_local/invoke/{function}`, `/_local/dynamodb`, `/_local/mailbox/fault` and
+/// `/_local/mailbox/{id}/{event}`.
 pub(crate) fn router(app: App, mailbox: Mailbox, schedules: Schedules) -> Router {
     Router::new()
         .route("/_local/clock", post(clock))
         .route("/_local/invoke/{function}", post(invoke))
         .route("/_local/dynamodb", get(dynamodb))
         .route("/_local/mailbox/fault", post(mailbox_fault))
-        .route("/_local/mailbox/{id}/{news}", post(mailbox_news))
+        .route("/_local/mailbox/{id}/{event}", post(mailbox_event))
         .layer(DefaultBodyLimit::max(EVENT_BYTES_MAX))
         .with_state(Control {
             app,
@@ -47,7 +47,7 @@ pub(crate) fn router(app: App, mailbox: Mailbox, schedules: Schedules) -> Router
         })
 }
 
-/// How far the clock moves on. It never moves back: what was revoked at a time would then lie in the future.
+/// The body of `POST /_local/clock`. The clock never moves back, because stored times would then be in the future.
 #[derive(Deserialize)]
 struct Advance {
     advance_seconds: u32,
@@ -57,39 +57,41 @@ async fn clock(State(control): State<Control>, body: Bytes) -> Response {
     match serde_json::from_slice(&body) {
         Ok(Advance { advance_seconds }) => {
             let now = control.app.clock.advance(advance_seconds.into());
-            control.schedules.catch_up().await;
+            control.schedules.run_due().await;
             ([(CACHE_CONTROL, "no-store")], Json(json!({ "now": now }))).into_response()
         }
-        Err(_) => refusal(
+        Err(_) => error_response(
             StatusCode::BAD_REQUEST,
-            r#"The body has to be like {"advance_seconds": 60}: a whole number of seconds, 0 or more."#,
+            r#"The body must be JSON such as {"advance_seconds": 60}, with a whole number of seconds, 0 or more."#,
         ),
     }
 }
 
 async fn invoke(State(control): State<Control>, Path(name): Path<String>, event: Bytes) -> Response {
     match functions::call(control.app, &name, &event).await {
-        None => refusal(
+        None => error_response(
             StatusCode::NOT_FOUND,
             &format!(
-                "There is no such function. There are: {}.",
+                "The function {name:?} does not exist. The functions are: {}.",
                 functions::names().join(", ")
             ),
         ),
-        Some(answer) => answered(answer),
+        Some(result) => invocation_response(result),
     }
 }
 
-/// What a function answered, or as Lambda tells of one that failed.
-fn answered(answer: Result<Vec<u8>, EventError>) -> Response {
-    match answer {
-        Ok(answer) => (
+/// The payload that a function returned, or the error of a failed invocation.
+fn invocation_response(result: Result<Vec<u8>, EventError>) -> Response {
+    match result {
+        Ok(payload) => (
             [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")],
-            answer,
+            payload,
         )
             .into_response(),
-        Err(EventError::Malformed(fault)) => refusal(StatusCode::BAD_REQUEST, &fault),
-        Err(EventError::Failed(error)) => refusal(StatusCode::BAD_GATEWAY, &format!("the function failed: {error}")),
+        Err(EventError::Malformed(reason)) => error_response(StatusCode::BAD_REQUEST, &reason),
+        Err(EventError::Failed(error)) => {
+            error_response(StatusCode::BAD_GATEWAY, &format!("the function failed: {error}"))
+        }
     }
 }
 
@@ -97,56 +99,58 @@ async fn dynamodb(State(control): State<Control>) -> Response {
     Json(json!({ "endpoint": control.app.config.aws.dynamodb_endpoint })).into_response()
 }
 
-/// How the mail service fails from now on.
+/// The body of `POST /_local/mailbox/fault`.
 #[derive(Deserialize)]
-struct Failing {
-    mode: Mode,
+struct FaultBody {
+    mode: FaultMode,
 }
 
+/// How the mail service fails from now on.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Mode {
-    /// Not at all.
+enum FaultMode {
+    /// It works.
     None,
-    /// It is out of order, and takes no mail.
+    /// It responds with 500 and accepts no mail.
     Refuse,
-    /// It finds every mail unfit.
+    /// It rejects every mail as unacceptable.
     Reject,
-    /// It takes the mail, and the answer is lost.
+    /// It accepts the mail and never responds.
     Silence,
 }
 
 async fn mailbox_fault(State(control): State<Control>, body: Bytes) -> Response {
-    let Ok(Failing { mode }) = serde_json::from_slice(&body) else {
-        return refusal(
+    let Ok(FaultBody { mode }) = serde_json::from_slice(&body) else {
+        return error_response(
             StatusCode::BAD_REQUEST,
-            r#"The body has to be {"mode": "refuse"}, or "reject", "silence" or "none" in its place."#,
+            r#"The body must be JSON such as {"mode": "refuse"}. The modes are: refuse, reject, silence, none."#,
         );
     };
     control.mailbox.set_fault(match mode {
-        Mode::None => None,
-        Mode::Refuse => Some(Fault::internal_failure()),
-        Mode::Reject => Some(Fault::message_rejected()),
-        Mode::Silence => Some(Fault::Silence { accepted: true }),
+        FaultMode::None => None,
+        FaultMode::Refuse => Some(Fault::internal_failure()),
+        FaultMode::Reject => Some(Fault::message_rejected()),
+        FaultMode::Silence => Some(Fault::Silence { accepted: true }),
     });
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Lets something become of a mail: `deliver`, `bounce` or `complain`. The function that SES's event would reach answers.
-async fn mailbox_news(State(control): State<Control>, Path((id, news)): Path<(String, String)>) -> Response {
-    let Some((mail, news)) = control.mailbox.mail(&id).zip(News::named(&news)) else {
-        return refusal(
+/// Simulates a delivery event of a mail (`deliver`, `bounce` or `complain`): invokes the function `mail-events` with
+/// the event that SES would publish, and responds with the function's result.
+async fn mailbox_event(State(control): State<Control>, Path((id, event)): Path<(String, String)>) -> Response {
+    let Some((mail, simulated)) = control.mailbox.mail(&id).zip(SimulatedEvent::named(&event)) else {
+        return error_response(
             StatusCode::NOT_FOUND,
-            "There is no such mail, or nothing of that name becomes of one: deliver, bounce, complain.",
+            "The mail does not exist, or the event is none of deliver, bounce and complain.",
         );
     };
-    let event = news.event(&mail, &control.app.now().to_string()).to_string();
+    let event = simulated.event(&mail, &control.app.now().to_string()).to_string();
     match functions::call(control.app, "mail-events", event.as_bytes()).await {
-        Some(answer) => answered(answer),
+        Some(result) => invocation_response(result),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn refusal(status: StatusCode, message: &str) -> Response {
+fn error_response(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "message": message }))).into_response()
 }

@@ -1,4 +1,4 @@
-//! The demo workspace, made through the API's own routes as two people would.
+//! The demo workspace. It is created through the API's routes, by the requests that two people would send.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -14,53 +14,53 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// The demo workspace's owner.
+/// The e-mail address of the demo workspace's owner.
 pub const OWNER: &str = "owner@example.com";
-/// Its one other member.
+/// The e-mail address of the demo workspace's other member.
 pub const MEMBER: &str = "member@example.com";
-/// The password of both.
+/// The password of the owner and of the member.
 pub const PASSWORD: &str = "password123";
 
-/// More than any answer here has, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The longest response body that is read. All responses to the requests below are shorter.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
-/// A step answered something else than it should.
+/// Error: a request returned an unexpected status, so the demo workspace is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the demo workspace is not complete: {step} answered {status} {body}")]
+#[error("the demo workspace is incomplete: {step} returned {status} {body}")]
 pub struct SeedError {
     step: &'static str,
     status: u16,
     body: String,
 }
 
-/// Makes the demo workspace, as far as it is not there: both people once registered are left as they are.
+/// Creates the demo workspace, or the missing part of it. Existing accounts are not changed.
 pub(crate) async fn seed(api: &Router) -> Result<(), SeedError> {
-    let person = json!({"email": OWNER, "password": PASSWORD, "name": "Olivia Owner", "company": "Demo"});
-    let registered = post(api, "/api/v1/auth/register", None, &person).await;
-    if registered.code() == Some("EMAIL_TAKEN") {
-        // The data of an earlier run. It is complete unless that run was stopped at this very place.
+    let registration = json!({"email": OWNER, "password": PASSWORD, "name": "Olivia Owner", "company": "Demo"});
+    let response = post(api, "/api/v1/auth/register", None, &registration).await;
+    if response.error_code() == Some("EMAIL_TAKEN") {
+        // An earlier run created the owner. The member is missing only if that run was stopped in between.
         if log_in(api, MEMBER).await.is_ok() {
             return Ok(());
         }
     } else {
-        registered.expect(StatusCode::CREATED, "registering the owner")?;
+        response.expect(StatusCode::CREATED, "registering the owner")?;
     }
-    let Ok(owner) = log_in(api, OWNER).await else {
-        // The owner has another password by now, so this is somebody's own data.
+    let Ok(owner_token) = log_in(api, OWNER).await else {
+        // The owner's password was changed, so the data file is not the demo's any more. Leave it alone.
         return Ok(());
     };
-    invite_member(api, &owner).await
+    add_member(api, &owner_token).await
 }
 
-async fn invite_member(api: &Router, owner: &str) -> Result<(), SeedError> {
+async fn add_member(api: &Router, owner_token: &str) -> Result<(), SeedError> {
     let invitation = json!({"email": MEMBER, "role": "member"});
-    let issued = post(api, "/api/v1/workspaces/invitations", Some(owner), &invitation)
+    let created = post(api, "/api/v1/workspaces/invitations", Some(owner_token), &invitation)
         .await
         .expect(StatusCode::CREATED, "inviting the member")?;
-    let link = issued["invite_link"].as_str().unwrap_or_default();
+    let link = created["invite_link"].as_str().unwrap_or_default();
     let acceptance = json!({
-        "invite_id": in_fragment(link, "invite_id"),
-        "token": in_fragment(link, "token"),
+        "invite_id": fragment_value(link, "invite_id"),
+        "token": fragment_value(link, "token"),
         "password": PASSWORD,
         "name": "Mia Member",
     });
@@ -70,7 +70,7 @@ async fn invite_member(api: &Router, owner: &str) -> Result<(), SeedError> {
     Ok(())
 }
 
-/// An access token of the person.
+/// Logs in and returns an access token.
 async fn log_in(api: &Router, email: &str) -> Result<String, SeedError> {
     let login = json!({"email": email, "password": PASSWORD});
     let session = post(api, "/api/v1/auth/login", None, &login)
@@ -79,21 +79,21 @@ async fn log_in(api: &Router, email: &str) -> Result<String, SeedError> {
     Ok(session["access_token"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The value of `name` in the fragment of a link, `#invite_id=…&token=…`.
-fn in_fragment<'a>(link: &'a str, name: &str) -> Option<&'a str> {
+/// The value of `name` in the fragment of a link such as `…#invite_id=…&token=…`.
+fn fragment_value<'a>(link: &'a str, name: &str) -> Option<&'a str> {
     let (_, fragment) = link.split_once('#')?;
     fragment
         .split('&')
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-struct Answer {
+struct ApiResponse {
     status: StatusCode,
     body: Value,
 }
 
-impl Answer {
-    fn code(&self) -> Option<&str> {
+impl ApiResponse {
+    fn error_code(&self) -> Option<&str> {
         self.body["error_code"].as_str()
     }
 
@@ -109,28 +109,28 @@ impl Answer {
     }
 }
 
-/// A request as it would come from this machine, without the way through its network.
-async fn post(api: &Router, path: &str, token: Option<&str>, body: &Value) -> Answer {
+/// Sends a POST request to the router in process, with this machine as the source address.
+async fn post(api: &Router, path: &str, token: Option<&str>, body: &Value) -> ApiResponse {
     let mut request = Request::post(path).header(CONTENT_TYPE, "application/json");
     if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let caller = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let Ok(request) = request
-        .extension(ConnectInfo(caller))
+        .extension(ConnectInfo(source))
         .body(Body::from(body.to_string()))
     else {
-        return Answer {
+        return ApiResponse {
             status: StatusCode::BAD_REQUEST,
             body: Value::Null,
         };
     };
     let Ok(response) = api.clone().oneshot(request).await;
     let status = response.status();
-    let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX)
+    let bytes = to_bytes(response.into_body(), RESPONSE_BYTES_MAX)
         .await
         .unwrap_or_default();
-    Answer {
+    ApiResponse {
         status,
         body: serde_json::from_slice(&bytes).unwrap_or_default(),
     }
@@ -141,11 +141,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fragment_carries_id_and_token() {
+    fn fragment_value_finds_the_id_and_the_token_of_a_link() {
         let link = "http://127.0.0.1:3000/invite#invite_id=1&token=a-_b";
-        assert_eq!(in_fragment(link, "invite_id"), Some("1"));
-        assert_eq!(in_fragment(link, "token"), Some("a-_b"));
-        assert_eq!(in_fragment(link, "id"), None);
-        assert_eq!(in_fragment("http://127.0.0.1:3000/invite", "token"), None);
+        assert_eq!(fragment_value(link, "invite_id"), Some("1"));
+        assert_eq!(fragment_value(link, "token"), Some("a-_b"));
+        assert_eq!(fragment_value(link, "id"), None);
+        assert_eq!(fragment_value("http://127.0.0.1:3000/invite", "token"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The embedded DynamoDB engine: `dynoxide`, a DynamoDB over `SQLite`, behind DynamoDB's own wire protocol.
+//! The embedded DynamoDB engine: `dynoxide`, which stores tables in `SQLite` and speaks DynamoDB's wire protocol.
 
 use std::{io, path::PathBuf};
 
@@ -9,36 +9,36 @@ use crate::loopback::{self, Serving};
 /// Where the engine keeps its tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
-    /// In memory: gone with the engine.
+    /// In memory, until the engine stops.
     #[default]
     Memory,
-    /// In this `SQLite` file, made when it is not there yet.
+    /// In this `SQLite` file, which is created if it does not exist.
     File(PathBuf),
 }
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The data file cannot be opened, or is no file of the engine's.
-    #[error("the data file {} cannot be used: {reason}", path.display())]
+    /// The data file cannot be opened, or was not written by the engine.
+    #[error("the data file {} cannot be used: {reason}; choose another file with --data", path.display())]
     Data {
-        /// The file.
+        /// The data file.
         path: PathBuf,
-        /// What the engine says.
+        /// The engine's error message.
         reason: String,
     },
-    /// The engine itself failed.
+    /// The engine failed.
     #[error("the DynamoDB engine failed: {0}")]
     Engine(String),
-    /// No loopback port could be had.
-    #[error("the DynamoDB engine cannot listen: {0}")]
+    /// No loopback port was available.
+    #[error("the DynamoDB engine cannot listen on 127.0.0.1: {0}")]
     Listen(#[from] io::Error),
 }
 
-/// A running engine on a loopback port of its own. Dropping it stops it.
+/// A running engine on its own loopback port. Dropping the value stops the engine.
 #[derive(Debug)]
 pub struct Engine {
-    /// `http://127.0.0.1:<port>`: what any AWS client takes as DynamoDB's endpoint (any credentials, any region).
+    /// `http://127.0.0.1:<port>`, the endpoint URL for AWS clients. Any credentials and any region are accepted.
     pub endpoint: String,
     serving: Serving,
 }
@@ -47,7 +47,7 @@ impl Engine {
     /// Opens the storage and serves it on a free loopback port.
     ///
     /// # Errors
-    /// When the file cannot be used or no port can be had.
+    /// When the file cannot be used or no port is available.
     pub async fn start(storage: &Storage) -> Result<Self, EngineError> {
         let database = open(storage)?;
         let listener = loopback::bind(0).await?;
@@ -60,7 +60,7 @@ impl Engine {
         })
     }
 
-    /// Lets running requests finish, at most a second, and ends.
+    /// Stops the engine. Running requests have one second to finish.
     pub async fn stop(self) {
         self.serving.stop().await;
     }
@@ -100,7 +100,7 @@ mod tests {
         AttributeValue::S(value.to_owned())
     }
 
-    async fn with_table(engine: &Engine) -> Client {
+    async fn client_with_table(engine: &Engine) -> Client {
         let client = testing::dynamodb(&engine.endpoint);
         client
             .create_table()
@@ -126,7 +126,7 @@ mod tests {
         client
     }
 
-    fn create(key: &str) -> TransactWriteItem {
+    fn create_item(key: &str) -> TransactWriteItem {
         let put = Put::builder()
             .table_name("items")
             .item("pk", text(key))
@@ -137,11 +137,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_sent_again_under_its_token_is_a_success_and_applied_once() {
+    async fn a_transaction_repeated_with_its_client_request_token_is_applied_once() {
         let engine = Engine::start(&Storage::Memory).await.unwrap();
-        let client = with_table(&engine).await;
+        let client = client_with_table(&engine).await;
         let send = |key: &'static str, token: &'static str| {
-            let write = client.transact_write_items().transact_items(create(key));
+            let write = client.transact_write_items().transact_items(create_item(key));
             write.client_request_token(token).send()
         };
         send("a", "first").await.unwrap();
@@ -154,9 +154,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_is_all_or_nothing_and_names_the_item_that_refused() {
+    async fn a_cancelled_transaction_writes_nothing_and_names_the_failed_condition() {
         let engine = Engine::start(&Storage::Memory).await.unwrap();
-        let client = with_table(&engine).await;
+        let client = client_with_table(&engine).await;
         client
             .put_item()
             .table_name("items")
@@ -167,8 +167,8 @@ mod tests {
 
         let refused = client
             .transact_write_items()
-            .transact_items(create("new"))
-            .transact_items(create("taken"))
+            .transact_items(create_item("new"))
+            .transact_items(create_item("taken"))
             .send()
             .await
             .unwrap_err()
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_keeps_what_was_written() {
+    async fn a_data_file_keeps_items_between_runs() {
         let path = std::env::temp_dir().join(format!(
             "engine-{}.db",
             uuid::Uuid::from_bytes(shared::ids::random_bytes())
@@ -202,7 +202,7 @@ mod tests {
         let storage = Storage::File(path.clone());
 
         let engine = Engine::start(&storage).await.unwrap();
-        let client = with_table(&engine).await;
+        let client = client_with_table(&engine).await;
         client
             .put_item()
             .table_name("items")
@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_used_is_named() {
+    async fn the_error_names_a_data_file_that_cannot_be_used() {
         let storage = Storage::File("/nowhere/at/all.db".into());
         let error = Engine::start(&storage).await.unwrap_err().to_string();
         assert!(error.contains("/nowhere/at/all.db"), "{error}");
     }
 
     #[tokio::test]
-    async fn it_listens_on_loopback_and_is_gone_after_stop() {
+    async fn the_engine_listens_on_loopback_until_it_is_stopped() {
         let engine = Engine::start(&Storage::Memory).await.unwrap();
         let endpoint = engine.endpoint.clone();
         let address = endpoint.strip_prefix("http://").unwrap();

@@ -1,4 +1,4 @@
-//! The functions, one line each: what the stack serves, describes and invokes.
+//! The list of all functions, which the stack serves, describes and invokes.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::invoke;
 
-/// A function that answers HTTP requests.
+/// A function that serves HTTP requests.
 pub struct Function {
-    /// Its name, which its crate, its binary and the template's function share.
+    /// The name that the crate, the binary and the template's function share.
     pub name: &'static str,
-    /// Its routes with their descriptions.
+    /// The routes with their OpenAPI descriptions.
     pub routes: fn() -> OpenApiRouter<App>,
-    /// The router it is deployed with.
+    /// The router of the deployed function.
     pub router: fn(App) -> Router,
 }
 
@@ -32,23 +32,23 @@ macro_rules! functions {
     };
 }
 
-/// Every function that answers HTTP requests.
+/// Every function that serves HTTP requests.
 pub const FUNCTIONS: [Function; 6] = functions![auth, invitations, members, sessions, usage, workspaces];
 
-/// The HTTP function of this name.
-fn named(name: &str) -> Option<&'static Function> {
+/// The HTTP function with this name.
+fn find(name: &str) -> Option<&'static Function> {
     const { &FUNCTIONS }.iter().find(|function| function.name == name)
 }
 
-/// A call that is under way.
-type Calling<'a> = BoxFuture<'a, Result<Vec<u8>, EventError>>;
+/// The future of an invocation.
+type Invocation<'a> = BoxFuture<'a, Result<Vec<u8>, EventError>>;
 
-/// A function that a trigger calls: a queue, a schedule, an event bus.
+/// A function that a trigger invokes: a queue, a schedule or an event bus.
 pub(crate) struct Triggered {
-    /// Its name, which its crate, its binary and the template's function share.
+    /// The name that the crate, the binary and the template's function share.
     pub(crate) name: &'static str,
-    /// Calls it with a raw event.
-    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> Calling<'a>,
+    /// Invokes the function with a raw event.
+    pub(crate) call: for<'a> fn(App, &'a [u8], Deadline) -> Invocation<'a>,
 }
 
 macro_rules! triggered {
@@ -60,7 +60,7 @@ macro_rules! triggered {
     };
 }
 
-/// Every function that a trigger calls.
+/// Every function that a trigger invokes.
 pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
     "mail-events" mail_events,
     "mail-retry" mail_retry,
@@ -68,12 +68,12 @@ pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
     "usage-ingest" usage_ingest
 ];
 
-/// Calls the function of this name as Lambda does; none when there is no such function.
+/// Invokes the function with this name as Lambda does; `None` when the function does not exist.
 pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
-    if let Some(function) = named(name) {
+    if let Some(function) = find(name) {
         let service = shared::lambda::service((function.router)(app));
-        let answer = invoke::http(service, event).await;
-        return Some(answer.map_err(|malformed| EventError::Malformed(malformed.to_string())));
+        let response = invoke::http(service, event).await;
+        return Some(response.map_err(|malformed| EventError::Malformed(malformed.to_string())));
     }
     let function = const { &TRIGGERED }.iter().find(|function| function.name == name)?;
     Some((function.call)(app, event, Deadline::after(CALL_MAX)).await)
@@ -90,10 +90,10 @@ pub fn names() -> Vec<&'static str> {
         .collect()
 }
 
-/// How long a call by a trigger may take: what the template gives the longest of them.
+/// How long an invocation by a trigger may take: the longest timeout of such a function in the template.
 const CALL_MAX: Duration = Duration::from_secs(900);
 
-/// The routes of all functions as one.
+/// The routes of all HTTP functions in one router.
 pub(crate) fn routes() -> OpenApiRouter<App> {
     FUNCTIONS
         .iter()

@@ -1,8 +1,8 @@
-//! The local stack: every function on one loopback port, an embedded DynamoDB engine and a mailbox in one process.
+//! The local stack: every function on one loopback port, an embedded DynamoDB engine and a mailbox, in one process.
 //!
-//! The functions' code is the deployed code; only endpoints and keys differ. [`stack::Stack`] is all of it. Tests start
-//! the parts they need: [`engine::Engine`] for a table store, [`mailbox::Mailbox`] for what would have been mailed,
-//! [`stack::api`] for the routes in process, [`functions::call`] for a function as Lambda calls it.
+//! The functions run the code that is deployed; only endpoints and keys differ. [`stack::Stack`] starts everything.
+//! Tests start only the parts that they need: [`engine::Engine`] for the database, [`mailbox::Mailbox`] for the mails,
+//! [`stack::api`] for the routes in process, and [`functions::call`] to invoke a function as Lambda does.
 
 pub mod cli;
 pub mod demo;

@@ -1,4 +1,4 @@
-//! Servers on the loopback interface: bound to 127.0.0.1 only, stopped gracefully.
+//! Servers on the loopback interface. They listen on 127.0.0.1 only and shut down gracefully.
 
 use std::{
     future::Future,
@@ -9,15 +9,15 @@ use std::{
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
-/// How long a request that is still running may hold up the end.
+/// How long a shutdown waits for running requests.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Binds `port` on 127.0.0.1; 0 takes any free one. Fails when the port is taken.
+/// Binds `port` on 127.0.0.1; 0 chooses a free port. Fails when the port is in use.
 pub(crate) async fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
 }
 
-/// Serves `router` on `listener` until the answer's [`Serving::stop`] or its drop.
+/// Serves `router` on `listener` until the returned value is stopped or dropped.
 pub(crate) fn serve(listener: TcpListener, router: axum::Router) -> io::Result<Serving> {
     let address = listener.local_addr()?;
     Ok(Serving::start(address, |stopped| async move {
@@ -29,7 +29,7 @@ pub(crate) fn serve(listener: TcpListener, router: axum::Router) -> io::Result<S
     }))
 }
 
-/// A server that runs in the background; dropping it stops it.
+/// A server that runs in the background. Dropping the value stops the server.
 #[derive(Debug)]
 pub(crate) struct Serving {
     address: SocketAddr,
@@ -38,30 +38,30 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Spawns the server that `run` makes; the future it is given resolves when the server has to stop.
+    /// Spawns the server that `run` returns. The future passed to `run` resolves when the server must stop.
     pub(crate) fn start<F>(address: SocketAddr, run: impl FnOnce(Stopped) -> F) -> Self
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let (stop, stopped) = oneshot::channel();
         let server = run(Box::pin(async move {
-            // A dropped sender stops the server like a sent word does.
+            // Dropping the sender also resolves this future, so an error means the same as a message.
             stopped.await.ok();
         }));
         let task = tokio::spawn(async move {
             if let Err(error) = server.await {
-                tracing::error!(%address, error, "a local server ended");
+                tracing::error!(%address, error, "a local server failed");
             }
         });
         Self { address, stop, task }
     }
 
-    /// `http://127.0.0.1:<port>`, without a slash at the end.
+    /// `http://127.0.0.1:<port>`, without a trailing slash.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Takes no further connection and returns when the running requests are done, or a second later.
+    /// Accepts no more connections, and returns when the running requests have finished or [`STOP_TIMEOUT`] has passed.
     pub(crate) async fn stop(self) {
         self.stop.send(()).ok();
         let abort = self.task.abort_handle();
@@ -71,5 +71,5 @@ impl Serving {
     }
 }
 
-/// Resolves when a server has to stop.
+/// A future that resolves when a server must stop.
 pub(crate) type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,4 +1,4 @@
-//! The mailbox: what SES would have sent, kept in memory to be looked at.
+//! The mailbox: accepts mails as SES does, and keeps them in memory instead of sending them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,17 +16,17 @@ mod page;
 mod ses;
 mod ses_events;
 
-pub(crate) use ses_events::News;
+pub(crate) use ses_events::SimulatedEvent;
 
-/// How many mails are kept; each one more pushes out the oldest.
+/// How many mails are kept. Above that number, each new mail replaces the oldest.
 const MAILS_MAX: usize = 1_000;
 
-/// A mail that was accepted.
+/// An accepted mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mail {
-    /// The id SES answered with.
+    /// The message id that was returned to the sender.
     pub id: String,
-    /// The recipient; several are separated by a comma and a space.
+    /// The recipient. Several recipients are separated by a comma and a space.
     pub to: String,
     /// The sender.
     pub from: String,
@@ -36,43 +36,43 @@ pub struct Mail {
     pub text: String,
     /// The HTML, empty when the mail has none.
     pub html: String,
-    /// When it was accepted, by the stack's clock: RFC 3339, UTC, milliseconds.
+    /// When the mail was accepted, by the stack's clock: RFC 3339, UTC, milliseconds.
     pub sent_at: String,
-    /// The tags SES would publish with the mail's events.
+    /// The tags that SES would publish with the mail's events.
     #[serde(skip)]
     pub tags: BTreeMap<String, String>,
-    /// The configuration set it was sent with.
+    /// The SES configuration set that the request named.
     #[serde(skip)]
     pub configuration_set: Option<String>,
 }
 
-/// What the mailbox does wrong, for tests.
+/// A simulated failure of SES, for tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Refuses the mail as SES would.
+    /// Responds with an error of SES.
     Refuse {
         /// The HTTP status, such as 400, 429 or 500.
         status: u16,
-        /// SES's name of the error, such as `MessageRejected` or `TooManyRequestsException`.
+        /// SES's error code, such as `MessageRejected` or `TooManyRequestsException`.
         code: String,
-        /// SES's text.
+        /// SES's error message.
         message: String,
     },
-    /// Keeps the connection open and never answers.
+    /// Keeps the connection open and never responds.
     Silence {
-        /// Whether the mail is accepted (and in the mailbox) all the same.
+        /// Whether the mail is accepted, and so appears in the mailbox.
         accepted: bool,
     },
 }
 
 impl Fault {
-    /// SES finds the content or an address unacceptable: 400, and trying again is no use.
+    /// SES rejects the content or an address with 400. A retry would fail too.
     #[must_use]
     pub fn message_rejected() -> Self {
         Self::refuse(400, "MessageRejected", "Email address is not verified.")
     }
 
-    /// The account sends too fast: 429.
+    /// SES responds with 429, because the account sends too fast.
     #[must_use]
     pub fn too_many_requests() -> Self {
         Self::refuse(
@@ -82,7 +82,7 @@ impl Fault {
         )
     }
 
-    /// SES itself is broken: 500.
+    /// SES responds with 500.
     #[must_use]
     pub fn internal_failure() -> Self {
         Self::refuse(500, "InternalFailure", "The request processing has failed.")
@@ -97,7 +97,7 @@ impl Fault {
     }
 }
 
-/// The mails of one stack. Clones share them.
+/// The mails of one stack. Clones share the mails.
 #[derive(Clone)]
 pub struct Mailbox {
     clock: Clock,
@@ -110,12 +110,12 @@ struct State {
     mails: VecDeque<Mail>,
     attempts: u64,
     fault: Option<Fault>,
-    /// How many more sends the fault meets; `None`: all of them.
+    /// How many more send requests meet the fault; `None` means all of them.
     fault_count: Option<u32>,
 }
 
 impl Mailbox {
-    /// An empty mailbox that goes by this clock.
+    /// An empty mailbox that takes its times from `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -124,13 +124,13 @@ impl Mailbox {
         }
     }
 
-    /// Every mail kept, newest first.
+    /// All mails, newest first.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         self.state().mails.iter().cloned().collect()
     }
 
-    /// The newest mail to exactly this address, ignoring case.
+    /// The newest mail whose only recipient is this address, ignoring case.
     #[must_use]
     pub fn latest_to(&self, address: &str) -> Option<Mail> {
         let state = self.state();
@@ -141,42 +141,42 @@ impl Mailbox {
             .cloned()
     }
 
-    /// The mail of this id.
+    /// The mail with this id.
     pub(crate) fn mail(&self, id: &str) -> Option<Mail> {
         self.state().mails.iter().find(|mail| mail.id == id).cloned()
     }
 
-    /// How often `SendEmail` was called so far, refused and unanswered calls included.
+    /// The number of `SendEmail` requests so far, including those that failed.
     #[must_use]
     pub fn attempts(&self) -> u64 {
         self.state().attempts
     }
 
-    /// Forgets every mail.
+    /// Deletes all mails.
     pub fn clear(&self) {
         self.state().mails.clear();
     }
 
-    /// Every send from now on meets this fault; `None` ends it.
+    /// Makes every send request from now on meet this fault; `None` ends the fault.
     pub fn set_fault(&self, fault: impl Into<Option<Fault>>) {
         let mut state = self.state();
         state.fault = fault.into();
         state.fault_count = None;
     }
 
-    /// The next `count` sends meet this fault, the ones after them go through. An SDK's own retry counts as a send.
+    /// Makes the next `count` send requests meet this fault. Retries by an SDK count as requests.
     pub fn fault_next(&self, count: u32, fault: Fault) {
         let mut state = self.state();
         state.fault = (count > 0).then_some(fault);
         state.fault_count = Some(count);
     }
 
-    /// The SES v2 endpoint: `POST /v2/email/outbound-emails`.
+    /// The router of the SES v2 endpoint, `POST /v2/email/outbound-emails`.
     pub fn ses(&self) -> Router {
         ses::router(self.clone())
     }
 
-    /// The pages: `GET /_local/mailbox`, `GET /_local/mailbox.json` and one mail's HTML.
+    /// The router of the pages: `/_local/mailbox`, `/_local/mailbox.json` and the HTML of one mail.
     pub fn pages(&self) -> Router {
         page::router(self.clone())
     }
@@ -184,7 +184,7 @@ impl Mailbox {
     /// Serves [`Mailbox::ses`] on a free loopback port.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is available.
     pub async fn start(&self) -> io::Result<MailboxServer> {
         let serving = loopback::serve(loopback::bind(0).await?, self.ses())?;
         Ok(MailboxServer {
@@ -193,14 +193,14 @@ impl Mailbox {
         })
     }
 
-    /// Counts a send and says which fault it meets.
-    fn attempt(&self) -> Option<Fault> {
+    /// Counts a send request and returns the fault that it meets.
+    fn count_attempt(&self) -> Option<Fault> {
         let mut state = self.state();
         state.attempts += 1;
         let fault = state.fault.clone();
-        if let Some(left) = state.fault_count.as_mut() {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
+        if let Some(remaining) = state.fault_count.as_mut() {
+            *remaining = remaining.saturating_sub(1);
+            if *remaining == 0 {
                 state.fault = None;
                 state.fault_count = None;
             }
@@ -219,21 +219,21 @@ impl Mailbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, and a list of mails has no half-made state.
+        // A poisoned lock is safe to use: no code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A mailbox's SES endpoint on a loopback port of its own. Dropping it stops it.
+/// A mailbox's SES endpoint on its own loopback port. Dropping the value stops the server.
 #[derive(Debug)]
 pub struct MailboxServer {
-    /// `http://127.0.0.1:<port>`: what any AWS client takes as SES's endpoint.
+    /// `http://127.0.0.1:<port>`, the endpoint URL for AWS clients.
     pub endpoint: String,
     serving: Serving,
 }
 
 impl MailboxServer {
-    /// Lets running requests finish, at most a second, and ends.
+    /// Stops the server. Running requests have one second to finish.
     pub async fn stop(self) {
         self.serving.stop().await;
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_newest_thousand() {
+    fn only_the_newest_thousand_mails_are_kept() {
         let mailbox = Mailbox::new(Clock::system());
         for number in 0..=MAILS_MAX {
             mailbox.keep(mail(number));
@@ -270,14 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_fault_ends_by_itself() {
+    fn a_fault_with_a_count_ends_after_that_many_requests() {
         let mailbox = Mailbox::new(Clock::system());
         mailbox.fault_next(2, Fault::too_many_requests());
-        assert!(mailbox.attempt().is_some());
-        assert!(mailbox.attempt().is_some());
-        assert!(mailbox.attempt().is_none());
+        assert!(mailbox.count_attempt().is_some());
+        assert!(mailbox.count_attempt().is_some());
+        assert!(mailbox.count_attempt().is_none());
         mailbox.fault_next(0, Fault::too_many_requests());
-        assert!(mailbox.attempt().is_none());
+        assert!(mailbox.count_attempt().is_none());
         assert_eq!(mailbox.attempts(), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! The local stack's program.
+//! The program of the local stack.
 
 use std::{
     io::{self, Write},
@@ -19,17 +19,17 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ended = match cli.command {
-        Some(Command::Openapi) => describe(),
+    let result = match cli.command {
+        Some(Command::Openapi) => print_openapi(),
         Some(Command::Errors) => {
             println!("{}", shared::error::markdown());
             Ok(())
         }
         Some(Command::Tier { tier, workspace, port }) => set_tier(port, &workspace, tier).await,
-        Some(Command::UsageDemo { records, port }) => demonstrate(port, records).await,
+        Some(Command::UsageDemo { records, port }) => run_usage_demo(port, records).await,
         None => serve(cli).await,
     };
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -38,36 +38,36 @@ async fn main() -> ExitCode {
     }
 }
 
-type Ended = Result<(), Box<dyn std::error::Error>>;
+type CommandResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Prints the API's description.
-fn describe() -> Ended {
+/// Prints the OpenAPI document.
+fn print_openapi() -> CommandResult {
     let document = stack::openapi().to_pretty_json()?;
     match writeln!(io::stdout(), "{document}") {
-        // Whoever reads has read enough.
+        // The reader closed the pipe, for example `head`. That is not a failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
 }
 
-/// Changes a workspace's tier.
-async fn set_tier(port: u16, workspace: &str, tier: Tier) -> Ended {
-    let changed = operator::set_tier(url(port), workspace, tier).await?;
-    let limit = changed
+/// Changes a workspace's tier and prints the new limit.
+async fn set_tier(port: u16, workspace: &str, tier: Tier) -> CommandResult {
+    let workspace = operator::set_tier(url(port), workspace, tier).await?;
+    let limit = workspace
         .tier
         .limit()
-        .map_or("unlimited".to_owned(), |units| format!("{units} units a month"));
+        .map_or("no limit".to_owned(), |units| format!("{units} units per month"));
     Ok(writeln!(
         io::stdout(),
-        "{}: {}, {limit}",
-        changed.slug,
-        changed.tier.as_str()
+        "The workspace {} is now on the tier {} ({limit}).",
+        workspace.slug,
+        workspace.tier.as_str()
     )?)
 }
 
-/// Shows a day of usage: in the stack that runs on `port`, else in one of its own.
-async fn demonstrate(port: u16, records: u32) -> Ended {
-    let own = if usage_demo::is_there(url(port)) {
+/// Shows a day of usage in the stack that runs on `port`, or in a temporary stack if none runs there.
+async fn run_usage_demo(port: u16, records: u32) -> CommandResult {
+    let temporary = if usage_demo::is_running(url(port)) {
         None
     } else {
         let config = StackConfig {
@@ -76,47 +76,48 @@ async fn demonstrate(port: u16, records: u32) -> Ended {
         };
         Some(Stack::start(config).await?)
     };
-    let at = own.as_ref().map_or_else(|| url(port), |stack| stack.url.clone());
-    let shown = tokio::task::spawn_blocking(move || usage_demo::run(at, records)).await?;
-    if let Some(stack) = own {
+    let url = temporary.as_ref().map_or_else(|| url(port), |stack| stack.url.clone());
+    let result = tokio::task::spawn_blocking(move || usage_demo::run(url, records)).await?;
+    if let Some(stack) = temporary {
         stack.stop().await;
     }
-    Ok(writeln!(io::stdout(), "{}", shown?.table())?)
+    Ok(writeln!(io::stdout(), "{}", result?.table())?)
 }
 
 fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Serves until Ctrl-C or SIGTERM.
-async fn serve(cli: Cli) -> Ended {
+/// Runs the stack until Ctrl-C or SIGTERM.
+async fn serve(cli: Cli) -> CommandResult {
     init_logs(&cli.serve.log)?;
     let in_memory = cli.serve.data.is_none();
     let stack = Stack::start(cli.serve.into()).await?;
-    // A closed standard output is no reason not to serve.
+    // The stack is useful even if standard output is closed, so a failed write is ignored.
     write!(io::stdout(), "{}", banner(&stack, in_memory)).ok();
-    told_to_stop().await?;
+    stop_signal().await?;
     stack.stop().await;
     Ok(())
 }
 
 fn banner(stack: &Stack, in_memory: bool) -> String {
     let Stack { url, dynamodb, .. } = stack;
-    let kept = if in_memory {
-        "in memory, ends with this process"
+    let storage = if in_memory {
+        "in memory, lost when this process ends"
     } else {
-        "kept"
+        "kept in the data file"
     };
     format!(
         r#"
-Workspaces is serving. Ctrl-C stops it.
+The local stack is running. Press Ctrl-C to stop it.
 
   API        {url}/api/v1
   Reference  {url}/docs
   Mailbox    {url}/_local/mailbox
-  DynamoDB   {dynamodb} ({kept})
+  DynamoDB   {dynamodb} ({storage})
 
-The demo workspace has {OWNER} and {MEMBER}, password {PASSWORD}. To begin:
+The demo workspace has the members {OWNER} and {MEMBER}, both with the password {PASSWORD}.
+Example requests:
 
   TOKEN=$(curl -s {url}/api/v1/auth/login -H 'content-type: application/json' \
     -d '{{"email":"{OWNER}","password":"{PASSWORD}"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
@@ -126,9 +127,10 @@ The demo workspace has {OWNER} and {MEMBER}, password {PASSWORD}. To begin:
     )
 }
 
-/// Logs for people, to standard error: only what went wrong, unless told otherwise.
-fn init_logs(filter: &str) -> Ended {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?;
+/// Writes log lines that pass `filter` to standard error, in a format for people.
+fn init_logs(filter: &str) -> CommandResult {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| format!("--log is not a valid filter ({error}); use for example `info` or `debug`"))?;
     tracing_subscriber::fmt()
         .compact()
         .with_env_filter(filter)
@@ -138,8 +140,9 @@ fn init_logs(filter: &str) -> Ended {
     Ok(())
 }
 
+/// Resolves on Ctrl-C or SIGTERM.
 #[cfg(unix)]
-async fn told_to_stop() -> io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -148,7 +151,8 @@ async fn told_to_stop() -> io::Result<()> {
     }
 }
 
+/// Resolves on Ctrl-C.
 #[cfg(not(unix))]
-async fn told_to_stop() -> io::Result<()> {
+async fn stop_signal() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

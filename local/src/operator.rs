@@ -1,4 +1,4 @@
-//! What an operator does to a stack that runs: `tier`.
+//! The operator's command `tier`, which changes a running stack.
 
 use shared::{
     App, Error,
@@ -14,24 +14,24 @@ use crate::{
     stack::TABLE,
 };
 
-/// Why the tier is as it was.
+/// Why the tier was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TierError {
-    /// The stack does not answer.
+    /// The stack did not respond as expected.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// There is no such workspace.
-    #[error("there is no workspace {0:?}")]
+    /// The workspace does not exist.
+    #[error("the workspace {0:?} does not exist; name it by its slug or its id with --workspace")]
     Unknown(String),
-    /// The table could not be written.
+    /// The table could not be read or written.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
-/// Changes the tier of a workspace, named by its slug or its id, in the stack at `url`.
+/// Changes the tier of a workspace in the stack at `url`. `workspace` is the workspace's slug or id.
 pub async fn set_tier(url: String, workspace: &str, tier: Tier) -> Result<Workspace, TierError> {
-    let known = Remote::new(url).get("/_local/dynamodb", None)?;
-    let endpoint = known["endpoint"].as_str().unwrap_or_default().to_owned();
+    let database = Remote::new(url).get("/_local/dynamodb", None)?;
+    let endpoint = database["endpoint"].as_str().unwrap_or_default().to_owned();
     let config = Config::local(endpoint.clone(), endpoint, TABLE.to_owned());
     let app = App::start(config, Clock::system(), RequiredSecrets::NONE, None).await?;
     let id = match workspace.parse::<WorkspaceId>() {

@@ -1,4 +1,4 @@
-//! Keeps web pages out of the stack's own routes: a page that a browser shows from elsewhere reaches loopback too.
+//! Protects the stack's own routes from web pages of other sites, which can reach loopback through the user's browser.
 
 use axum::{
     extract::Request,
@@ -7,17 +7,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// The names of this machine that a request may be addressed to, or come from a page of.
-const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+/// The host names of this machine that are accepted in `Host` and `Origin`.
+const LOCAL_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// Refuses with 403 what is addressed to another host name (a rebound DNS name) or comes from another site's page.
+/// Middleware that responds with 403 to requests for another host name (DNS rebinding) or from a page of another site.
 pub(crate) async fn this_machine_only(request: Request, next: Next) -> Response {
     if is_local(request.headers()) {
         next.run(request).await
     } else {
         (
             StatusCode::FORBIDDEN,
-            "This route answers this machine's own pages and tools only.\n",
+            "This route accepts requests only from pages and tools on this machine.\n",
         )
             .into_response()
     }
@@ -26,14 +26,14 @@ pub(crate) async fn this_machine_only(request: Request, next: Next) -> Response 
 fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let origin = headers.get(ORIGIN);
-    let host_is_local = host.is_some_and(|host| names_this_machine(&format!("http://{host}")));
-    let origin_is_local = origin.is_none_or(|origin| origin.to_str().is_ok_and(names_this_machine));
+    let host_is_local = host.is_some_and(|host| has_local_host(&format!("http://{host}")));
+    let origin_is_local = origin.is_none_or(|origin| origin.to_str().is_ok_and(has_local_host));
     host_is_local && origin_is_local
 }
 
-fn names_this_machine(url: &str) -> bool {
+fn has_local_host(url: &str) -> bool {
     url.parse::<Uri>()
-        .is_ok_and(|uri| uri.host().is_some_and(|host| NAMES.contains(&host)))
+        .is_ok_and(|uri| uri.host().is_some_and(|host| LOCAL_HOSTS.contains(&host)))
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_answered() {
+    fn only_local_hosts_and_origins_are_allowed() {
         assert!(allowed("127.0.0.1:3000", None));
         assert!(allowed("localhost", Some("http://localhost:5173")));
         assert!(allowed("[::1]:3000", None));

@@ -1,4 +1,4 @@
-//! How a page of the stack is answered: HTML that asks nobody outside for anything.
+//! Responses with HTML pages. The pages load nothing from other hosts.
 
 use askama::Template;
 use axum::{
@@ -11,24 +11,24 @@ use axum::{
     routing::get,
 };
 
-/// Only the stack's own style sheet is loaded; nothing runs, nothing is sent, nothing frames the page.
+/// The content security policy: only the stack's own style sheet. No scripts, no requests, no forms, no framing.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = include_str!("../assets/style.css");
 
-/// Answers a template as a page.
+/// Responds with the rendered template.
 pub(crate) fn render(template: &impl Template) -> Response {
     match template.render() {
         Ok(page) => (headers("text/html; charset=utf-8", POLICY), page).into_response(),
         Err(error) => {
-            tracing::error!(%error, "a page could not be written");
+            tracing::error!(%error, "a page could not be rendered");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-/// The headers of something that is shown: its type, what it may do, and that nobody keeps or passes it on.
+/// The headers of a page: its content type, its content security policy, and no caching, referrer or type sniffing.
 pub(crate) fn headers(content_type: &'static str, policy: &'static str) -> [(HeaderName, HeaderValue); 5] {
     [
         (CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -39,7 +39,7 @@ pub(crate) fn headers(content_type: &'static str, policy: &'static str) -> [(Hea
     ]
 }
 
-/// `GET /_local/style.css`, which every page uses.
+/// The route `GET /_local/style.css`, the style sheet of every page.
 pub(crate) fn assets() -> Router {
     Router::new().route(
         "/_local/style.css",

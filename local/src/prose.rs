@@ -1,39 +1,39 @@
-//! Plain text as a page shows it: its links can be followed, its `code` stands out. Escaping is the template's.
+//! Splits plain text into words, links and code, so that a page can render each. The template escapes the pieces.
 
 /// A piece of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
-    /// Words as they are.
+    /// Text without markup.
     Words(&'a str),
-    /// An `http` or `https` address.
+    /// An `http` or `https` URL.
     Link(&'a str),
-    /// What stood between two backticks.
+    /// The text between two backticks.
     Code(&'a str),
 }
 
-/// Ends an address: white space and what no address holds unescaped.
-const ENDS_ADDRESS: [char; 5] = ['<', '>', '"', '`', '|'];
-/// What ends a sentence rather than an address.
-const ENDS_SENTENCE: [char; 9] = ['.', ',', ';', ':', '!', '?', ')', ']', '\''];
+/// Characters besides white space that end a URL, because a URL contains them only escaped.
+const URL_TERMINATORS: [char; 5] = ['<', '>', '"', '`', '|'];
+/// Characters that belong to the sentence, not to the URL, when they follow a URL.
+const PUNCTUATION: [char; 9] = ['.', ',', ';', ':', '!', '?', ')', ']', '\''];
 
-/// Splits a text around its `http` and `https` addresses. Joined again, the pieces are the text.
+/// Splits a text into URLs and the words between them. The pieces joined are the text again.
 pub(crate) fn links(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;
     let mut searched = 0;
     while let Some(offset) = rest[searched..].find("http") {
         let start = searched + offset;
-        let length = address_length(&rest[start..]);
+        let length = url_length(&rest[start..]);
         if length == 0 {
             searched = start + "http".len();
             continue;
         }
         let (before, found) = rest.split_at(start);
-        let (address, after) = found.split_at(length);
+        let (url, after) = found.split_at(length);
         if !before.is_empty() {
             pieces.push(Piece::Words(before));
         }
-        pieces.push(Piece::Link(address));
+        pieces.push(Piece::Link(url));
         rest = after;
         searched = 0;
     }
@@ -43,20 +43,20 @@ pub(crate) fn links(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// How many bytes of the address that `text` begins with; 0 when it begins with none.
-fn address_length(text: &str) -> usize {
+/// The length in bytes of the URL at the start of `text`; 0 when `text` does not start with a URL.
+fn url_length(text: &str) -> usize {
     let Some(after_scheme) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
         return 0;
     };
     let end = text
-        .find(|letter: char| letter.is_whitespace() || ENDS_ADDRESS.contains(&letter))
+        .find(|letter: char| letter.is_whitespace() || URL_TERMINATORS.contains(&letter))
         .unwrap_or(text.len());
-    let length = text[..end].trim_end_matches(ENDS_SENTENCE).len();
+    let length = text[..end].trim_end_matches(PUNCTUATION).len();
     let scheme = text.len() - after_scheme.len();
     if length > scheme { length } else { 0 }
 }
 
-/// Splits a text at its backticks; an odd one at the end stays as it is.
+/// Splits a text into code, which is between two backticks, and words. A backtick without a partner stays in the words.
 pub(crate) fn code(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -85,7 +85,7 @@ mod tests {
     };
 
     #[test]
-    fn addresses_become_links() {
+    fn urls_become_links() {
         let text =
             "Join: http://127.0.0.1:3000/invite#invite_id=1&token=a-b_c.\nhttps:// and javascript:alert(1) do not";
         assert_eq!(
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn backticks_become_code() {
+    fn text_in_backticks_becomes_code() {
         assert_eq!(
             code("the `detail` list"),
             [Words("the "), Code("detail"), Words(" list")]

@@ -1,4 +1,4 @@
-//! The API reference: a page made from the OpenAPI document, on the server, with nothing fetched from elsewhere.
+//! The API reference: a page that is rendered from the OpenAPI document.
 
 use askama::Template;
 use axum::response::Response;
@@ -16,10 +16,10 @@ use crate::{
 mod example;
 mod schema;
 
-/// OpenAPI's methods, in the order in which a path's routes are shown.
+/// The HTTP methods in the order in which the routes of a path are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// Answers the page of an OpenAPI 3.1 document; `base` is the address its examples call.
+/// Responds with the page of an OpenAPI 3.1 document. `base` is the URL that the page's examples call.
 pub(crate) fn respond(document: &Value, base: &str) -> Response {
     page::render(&Reference::of(document, base))
 }
@@ -42,7 +42,7 @@ struct Group<'a> {
 }
 
 struct Route<'a> {
-    /// What the page's own links call it.
+    /// The id of the route's element, which the page's links refer to.
     anchor: String,
     method: &'a str,
     path: &'a str,
@@ -51,7 +51,7 @@ struct Route<'a> {
     needs_token: bool,
     parameters: Vec<Field<'a>>,
     body: Option<Body<'a>>,
-    answers: Vec<Answer<'a>>,
+    responses: Vec<DocumentedResponse<'a>>,
     curl: String,
 }
 
@@ -60,16 +60,16 @@ struct Body<'a> {
     fields: Vec<Field<'a>>,
 }
 
-struct Answer<'a> {
+struct DocumentedResponse<'a> {
     status: &'a str,
     description: &'a str,
     kind: Option<Kind<'a>>,
-    /// The `error_code`s that this status can carry.
+    /// The values of `error_code` that a response with this status can have.
     codes: Vec<&'a str>,
 }
 
-impl Answer<'_> {
-    fn is_good(&self) -> bool {
+impl DocumentedResponse<'_> {
+    fn is_success(&self) -> bool {
         self.status.starts_with(['2', '3'])
     }
 }
@@ -78,7 +78,7 @@ struct Schema<'a> {
     name: &'a str,
     description: &'a str,
     fields: Vec<Field<'a>>,
-    /// The values, where the schema is a list of words.
+    /// The permitted values, if the schema is an enumeration.
     values: Vec<&'a str>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The routes by their first tag, in the order of the document's tags, others behind them.
+/// The routes grouped by their first tag. Tags that the document declares come first, in its order.
 fn groups<'a>(document: &'a Value, base: &str) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = items(&document["tags"])
         .map(|tag| Group {
@@ -156,15 +156,15 @@ fn route<'a>(document: &'a Value, base: &str, path: &'a str, method: &'a str, op
             kind: Kind::of(schema),
             fields: schema::fields(document, schema),
         }),
-        answers: entries(&operation["responses"])
-            .map(|(status, answer)| Answer {
+        responses: entries(&operation["responses"])
+            .map(|(status, response)| DocumentedResponse {
                 status,
-                description: text(&answer["description"]),
-                kind: entries(&answer["content"])
+                description: text(&response["description"]),
+                kind: entries(&response["content"])
                     .next()
                     .and_then(|(_, media)| media.get("schema"))
                     .map(Kind::of),
-                codes: items(&answer["x-error-codes"]).filter_map(Value::as_str).collect(),
+                codes: items(&response["x-error-codes"]).filter_map(Value::as_str).collect(),
             })
             .collect(),
         curl: curl(document, base, path, method, needs_token, schema),
@@ -255,12 +255,12 @@ mod tests {
         let remove = &reference.groups[0].routes[1];
         assert!(remove.needs_token);
         assert_eq!(remove.parameters[0].name, "user_id");
-        assert_eq!(remove.answers[1].codes, ["FORBIDDEN", "LAST_OWNER"]);
+        assert_eq!(remove.responses[1].codes, ["FORBIDDEN", "LAST_OWNER"]);
         assert!(!reference.groups[1].routes[0].needs_token);
     }
 
     #[test]
-    fn the_page_names_everything_and_escapes_it() {
+    fn the_page_shows_all_parts_of_the_document_escaped() {
         let document = document();
         let page = Reference::of(&document, "http://127.0.0.1:3000").render().unwrap();
         for part in [

@@ -1,4 +1,4 @@
-//! A stack that runs already, called as a client of it would.
+//! A client of a stack that runs in another process.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use ureq::{Agent, http::StatusCode};
 
 use crate::demo::{OWNER, PASSWORD};
 
-/// What came instead of an answer.
+/// Why a request to the stack failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// Nothing answers there.
-    #[error("no stack answers at {0}; start one with `cargo run`, or name its port with --port")]
-    Absent(String),
-    /// It answered, but not as it should.
-    #[error("{path} answered {status}: {body}")]
-    Refused {
-        /// What was called.
+    /// The stack did not respond.
+    #[error("no stack responds at {0}; start one with `cargo run`, or give its port with --port")]
+    NotRunning(String),
+    /// The stack returned an unexpected response.
+    #[error("{path} returned {status}: {body}")]
+    UnexpectedResponse {
+        /// The path of the request.
         path: String,
-        /// The status.
+        /// The response's status.
         status: u16,
-        /// The body.
+        /// The response's body.
         body: String,
     },
 }
 
-/// A running stack.
+/// A client of the stack at `url`.
 #[derive(Debug)]
 pub(crate) struct Remote {
     url: String,
@@ -33,7 +33,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// The stack at `url`.
+    /// A client of the stack at `url`.
     pub(crate) fn new(url: String) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -44,8 +44,8 @@ impl Remote {
         }
     }
 
-    /// Whether it answers.
-    pub(crate) fn is_there(&self) -> bool {
+    /// Whether the stack responds.
+    pub(crate) fn is_running(&self) -> bool {
         self.get("/_local/dynamodb", None).is_ok()
     }
 
@@ -61,7 +61,7 @@ impl Remote {
         self.read(path, self.agent.post(format!("{}{path}", self.url)).send_json(body))
     }
 
-    /// An access token of the demo workspace's owner.
+    /// Logs in as the demo workspace's owner and returns an access token.
     pub(crate) fn log_in(&self) -> Result<String, RemoteError> {
         let session = self.post("/api/v1/auth/login", &json!({"email": OWNER, "password": PASSWORD}))?;
         Ok(session["access_token"].as_str().unwrap_or_default().to_owned())
@@ -70,15 +70,15 @@ impl Remote {
     fn read(
         &self,
         path: &str,
-        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> Result<Value, RemoteError> {
-        let mut answer = answer.map_err(|_| RemoteError::Absent(self.url.clone()))?;
-        let body = answer.body_mut().read_to_string().unwrap_or_default();
+        let mut response = response.map_err(|_| RemoteError::NotRunning(self.url.clone()))?;
+        let body = response.body_mut().read_to_string().unwrap_or_default();
         match serde_json::from_str(&body) {
-            Ok(value) if answer.status() == StatusCode::OK => Ok(value),
-            _ => Err(RemoteError::Refused {
+            Ok(value) if response.status() == StatusCode::OK => Ok(value),
+            _ => Err(RemoteError::UnexpectedResponse {
                 path: path.to_owned(),
-                status: answer.status().as_u16(),
+                status: response.status().as_u16(),
                 body,
             }),
         }

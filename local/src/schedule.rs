@@ -1,4 +1,4 @@
-//! What AWS calls by the clock, called by the stack's clock.
+//! The scheduled functions, invoked by the stack's clock instead of the scheduler of AWS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,17 +7,17 @@ use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::functions;
 
-/// How often the clock is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the schedules are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A function that is called at every full `period_s` of the clock.
+/// A function that is invoked whenever the clock reaches a multiple of `period_s`.
 struct Schedule {
     function: &'static str,
     period_s: i64,
     event: &'static str,
 }
 
-/// Every schedule of the template.
+/// The schedules of the template.
 const SCHEDULES: [Schedule; 2] = [
     Schedule {
         function: "mail-retry",
@@ -32,51 +32,51 @@ const SCHEDULES: [Schedule; 2] = [
 ];
 
 impl Schedule {
-    /// Whether a call is due `now`, the last look having been at `before`. However many were missed, it is one.
-    fn is_due(&self, before: Time, now: Time) -> bool {
-        now.as_seconds().div_euclid(self.period_s) > before.as_seconds().div_euclid(self.period_s)
+    /// Whether an invocation became due after `last_check` and until `now`. Several missed invocations count as one.
+    fn is_due(&self, last_check: Time, now: Time) -> bool {
+        now.as_seconds().div_euclid(self.period_s) > last_check.as_seconds().div_euclid(self.period_s)
     }
 }
 
-/// The schedules of one stack. Clones share when they last looked.
+/// The schedules of one stack. Clones share the time of the last check.
 #[derive(Clone)]
 pub(crate) struct Schedules {
     app: App,
-    looked_at: Arc<Mutex<Time>>,
+    last_check: Arc<Mutex<Time>>,
 }
 
 impl Schedules {
-    /// The schedules from now on.
+    /// Starts the schedules' time now. Earlier invocations are not made up for.
     pub(crate) fn new(app: App) -> Self {
         let now = app.now();
         Self {
             app,
-            looked_at: Arc::new(Mutex::new(now)),
+            last_check: Arc::new(Mutex::new(now)),
         }
     }
 
-    /// Calls what became due since the last look, one after the other; whoever looks meanwhile waits.
-    pub(crate) async fn catch_up(&self) {
-        let mut looked_at = self.looked_at.lock().await;
+    /// Invokes the functions that became due since the last check, one after the other. A concurrent check waits.
+    pub(crate) async fn run_due(&self) {
+        let mut last_check = self.last_check.lock().await;
         let now = self.app.now();
-        for schedule in SCHEDULES.iter().filter(|schedule| schedule.is_due(*looked_at, now)) {
-            let called = functions::call(self.app.clone(), schedule.function, schedule.event.as_bytes()).await;
-            if let Some(Err(error)) = called {
-                tracing::warn!(%error, function = schedule.function, "a scheduled call failed");
+        for schedule in SCHEDULES.iter().filter(|schedule| schedule.is_due(*last_check, now)) {
+            let result = functions::call(self.app.clone(), schedule.function, schedule.event.as_bytes()).await;
+            if let Some(Err(error)) = result {
+                tracing::warn!(%error, function = schedule.function, "a scheduled invocation failed");
             }
         }
-        *looked_at = now;
+        *last_check = now;
     }
 
-    /// Looks at the clock for as long as what this answers is kept.
+    /// Checks the schedules in the background until the returned task set is dropped.
     pub(crate) fn start(self) -> JoinSet<()> {
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let mut looks = tokio::time::interval(LOOK);
-            looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut interval = tokio::time::interval(CHECK_INTERVAL);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                looks.tick().await;
-                self.catch_up().await;
+                interval.tick().await;
+                self.run_due().await;
             }
         });
         task
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_due_once_a_period_whatever_was_missed() {
+    fn an_invocation_is_due_once_however_many_periods_have_passed() {
         let hourly = &SCHEDULES[1];
         let at = |seconds: i64| Time::from_millis(seconds * 1000);
         assert!(!hourly.is_due(at(0), at(3599)));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn each_schedule_is_of_a_function() {
+    fn each_schedule_names_an_existing_function() {
         for schedule in &SCHEDULES {
             assert!(functions::names().contains(&schedule.function), "{}", schedule.function);
         }

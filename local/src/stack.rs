@@ -1,4 +1,4 @@
-//! The whole stack: the functions behind one port, with the database and the mailbox they call.
+//! The whole stack: the functions on one port, and the database and the mailbox that they call.
 
 use std::{io, net::SocketAddr, sync::LazyLock};
 
@@ -25,70 +25,71 @@ use crate::{
     schedule::Schedules,
 };
 
-/// The table's name in the stack's own database.
+/// The table's name in the stack's database.
 pub(crate) const TABLE: &str = "workspaces";
 
-/// What a stack is started with.
+/// The configuration of a stack.
 #[derive(Clone, Debug, Default)]
 pub struct StackConfig {
     /// Where the data is kept.
     pub storage: Storage,
-    /// The port on 127.0.0.1; 0 takes any free one.
+    /// The port on 127.0.0.1; 0 chooses a free port.
     pub port: u16,
-    /// Whether the demo workspace is made.
+    /// Whether to create the demo workspace.
     pub seed: bool,
-    /// The origins whose pages a browser lets call the API.
+    /// The origins of web pages that may call the API (CORS).
     pub allowed_origins: Vec<Url>,
-    /// A front end's own page for invitation links.
+    /// The front end's page that invitation links open, instead of the stack's `/invite`.
     pub invite_url: Option<Url>,
 }
 
 /// Why a stack did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// Something else listens there.
-    #[error("port {0} is taken; stop what listens there, or choose another with --port")]
+    /// Another program listens on the port.
+    #[error("port {0} is in use; stop the program that listens on it, or choose another port with --port")]
     PortTaken(u16),
-    /// The port cannot be had for another reason.
-    #[error("port {port} cannot be listened on: {error}")]
+    /// Listening on the port failed for another reason.
+    #[error("cannot listen on port {port}: {error}; choose another port with --port")]
     Listen {
         /// The port.
         port: u16,
-        /// The system's reason.
+        /// The operating system's error.
         error: io::Error,
     },
     /// The database did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The mailbox did not start.
-    #[error("the mailbox cannot listen: {0}")]
+    #[error("the mailbox cannot listen on 127.0.0.1: {0}")]
     Mailbox(io::Error),
     /// The functions did not start.
     #[error("the functions did not start: {0}")]
     App(#[from] Error),
 }
 
-/// A running stack. Dropping it stops it.
+/// A running stack. Dropping the value stops the stack.
 #[derive(Debug)]
 pub struct Stack {
     /// `http://127.0.0.1:<port>`.
     pub url: String,
-    /// The database's endpoint.
+    /// The endpoint URL of the database.
     pub dynamodb: String,
     serving: Serving,
     mailbox: MailboxServer,
     engine: Engine,
-    /// Ends when it is dropped.
+    /// Invokes the scheduled functions. Dropping it ends its task.
     schedule: JoinSet<()>,
 }
 
 impl Stack {
-    /// Starts everything; when it answers, the stack takes requests.
+    /// Starts all parts. The stack serves requests when this returns.
     ///
     /// # Errors
-    /// When the port is taken or the data file cannot be used.
+    /// When the port is in use or the data file cannot be used.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
-        // The port first: it is what fails, and nobody waits for the rest to learn that.
+        // The port is bound first, because a port in use is the most likely error and the other parts take time to
+        // start.
         let listener = loopback::bind(config.port).await.map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => StackError::PortTaken(config.port),
             _ => StackError::Listen {
@@ -125,8 +126,8 @@ impl Stack {
         if config.seed
             && let Err(error) = demo::seed(&router).await
         {
-            // With data of one's own the demo need not fit in; the stack is whole without it.
-            tracing::warn!("{error}");
+            // An existing data file may conflict with the demo workspace. The stack works without it.
+            tracing::warn!(%error, "the demo workspace could not be created");
         }
         Ok(Self {
             dynamodb: engine.endpoint.clone(),
@@ -138,7 +139,7 @@ impl Stack {
         })
     }
 
-    /// Lets running requests finish and ends: the functions first, what they call after them.
+    /// Stops the stack. The functions stop first, then the mailbox and the database that they call.
     pub async fn stop(mut self) {
         self.schedule.shutdown().await;
         self.serving.stop().await;
@@ -147,22 +148,22 @@ impl Stack {
     }
 }
 
-/// The six functions' routes as one API, as a gateway calls them.
+/// The routes of all HTTP functions as one router.
 pub fn api(app: App) -> Router {
     shared::http::finish(functions::routes(), app)
 }
 
-/// The API's description, OpenAPI 3.1.
+/// The OpenAPI 3.1 document of the API.
 #[must_use]
 pub fn openapi() -> OpenApi {
     shared::http::openapi::complete(functions::routes().into_openapi())
 }
 
-/// Everything the stack answers on `port`: the API behind its gateway, and beside it `/_local`, `/docs` and
-/// `/openapi.json`. It can be called in process, without any port.
+/// The router of all routes on `port`: the API with a simulated gateway, and the stack's own `/_local`, `/docs` and
+/// `/openapi.json`. The router can be called in process, without a port.
 fn assemble(app: App, mailbox: &Mailbox, schedules: Schedules, port: u16) -> Router {
-    let gateway = middleware::from_fn(move |request, next| as_gateway(port, request, next));
-    let own = Router::new()
+    let gateway = middleware::from_fn(move |request, next| add_gateway_context(port, request, next));
+    let local_routes = Router::new()
         .merge(mailbox.pages())
         .merge(control::router(app.clone(), mailbox.clone(), schedules))
         .merge(page::assets())
@@ -172,17 +173,17 @@ fn assemble(app: App, mailbox: &Mailbox, schedules: Schedules, port: u16) -> Rou
         )
         .route("/openapi.json", get(async || Json(&*DOCUMENT)))
         .layer(middleware::from_fn(origin_check::this_machine_only));
-    api(app).layer(gateway).merge(own)
+    api(app).layer(gateway).merge(local_routes)
 }
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(openapi()).unwrap_or_default());
 
-/// Says of a request what API Gateway would say.
-async fn as_gateway(port: u16, mut request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>();
+/// Middleware that adds the request context that API Gateway would add.
+async fn add_gateway_context(port: u16, mut request: Request, next: Next) -> Response {
+    let source = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let gateway = Gateway {
         request_id: String::new(),
-        source_ip: caller.map(|ConnectInfo(address)| address.ip()),
+        source_ip: source.map(|ConnectInfo(address)| address.ip()),
         domain_name: Some(domain_name(port)),
     };
     request.extensions_mut().insert(gateway);
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_demo_is_made_once_and_both_can_log_in() {
+    async fn the_demo_workspace_is_created_once_and_both_members_can_log_in() {
         let stack = InProcess::start().await;
         demo::seed(&stack.router).await.unwrap();
         demo::seed(&stack.router).await.unwrap();
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_clock_moves_on_and_never_back() {
+    async fn the_clock_advances_and_refuses_to_go_back() {
         let stack = InProcess::start().await;
         let (_, before) = stack
             .call("POST", "/_local/clock", &json!({"advance_seconds": 0}))
@@ -280,7 +281,13 @@ mod tests {
         let (_, after) = stack
             .call("POST", "/_local/clock", &json!({"advance_seconds": 3600}))
             .await;
-        let time = |answer: &Value| answer["now"].as_str().unwrap().parse::<shared::clock::Time>().unwrap();
+        let time = |response: &Value| {
+            response["now"]
+                .as_str()
+                .unwrap()
+                .parse::<shared::clock::Time>()
+                .unwrap()
+        };
         assert!(time(&after).since(time(&before)).as_secs() >= 3600);
         for body in [json!({"advance_seconds": -1}), json!({}), Value::Null] {
             assert_eq!(
@@ -292,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_that_was_refused_leaves_when_the_clock_moves_on_and_can_bounce() {
+    async fn a_refused_mail_is_retried_when_the_clock_advances_and_can_bounce() {
         let stack = InProcess::start().await;
         demo::seed(&stack.router).await.unwrap();
         let login = json!({"email": demo::OWNER, "password": demo::PASSWORD});
@@ -313,19 +320,19 @@ mod tests {
         let (_, mails) = stack.call("GET", "/_local/mailbox.json", &Value::Null).await;
         assert_eq!(mails[0]["to"], "guest@example.com", "{mails}");
         let id = mails[0]["id"].as_str().unwrap();
-        let (status, told) = stack
+        let (status, handled) = stack
             .call("POST", &format!("/_local/mailbox/{id}/bounce"), &Value::Null)
             .await;
         assert_eq!(
-            (status, &told["delivery"]),
+            (status, &handled["delivery"]),
             (StatusCode::OK, &json!("bounced")),
-            "{told}"
+            "{handled}"
         );
         let list = stack
             .call_as(token, "GET", "/api/v1/workspaces/invitations", &Value::Null)
             .await;
         assert_eq!(list["invitations"][0]["delivery"]["status"], "bounced", "{list}");
-        for path in ["/_local/mailbox/none/bounce", &format!("/_local/mailbox/{id}/eaten")] {
+        for path in ["/_local/mailbox/none/bounce", &format!("/_local/mailbox/{id}/other")] {
             assert_eq!(stack.call("POST", path, &Value::Null).await.0, StatusCode::NOT_FOUND);
         }
         for body in [json!({}), json!({"mode": "other"})] {
@@ -347,12 +354,12 @@ mod tests {
                 },
                 "isBase64Encoded": false
             });
-            let (status, answer) = stack
+            let (status, response) = stack
                 .call("POST", &format!("/_local/invoke/{}", function.name), &event)
                 .await;
             assert_eq!(status, StatusCode::OK);
-            assert_eq!(answer["statusCode"], 404, "{answer}");
-            assert!(answer["body"].as_str().unwrap().contains("NOT_FOUND"), "{answer}");
+            assert_eq!(response["statusCode"], 404, "{response}");
+            assert!(response["body"].as_str().unwrap().contains("NOT_FOUND"), "{response}");
         }
         assert_eq!(
             stack.call("POST", "/_local/invoke/auth", &json!({})).await.0,
@@ -365,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_description_is_served_and_shown() {
+    async fn the_openapi_document_and_the_reference_are_served() {
         let stack = InProcess::start().await;
         let (status, document) = stack.call("GET", "/openapi.json", &Value::Null).await;
         assert_eq!(status, StatusCode::OK);
@@ -378,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_named() {
+    async fn the_error_names_a_port_in_use_and_stopping_frees_the_port() {
         let first = Stack::start(StackConfig::default()).await.unwrap();
         let port: u16 = first.url.rsplit(':').next().unwrap().parse().unwrap();
         let second = Stack::start(StackConfig {
@@ -388,12 +395,12 @@ mod tests {
         .await;
         assert!(matches!(second, Err(StackError::PortTaken(taken)) if taken == port));
         first.stop().await;
-        let again = Stack::start(StackConfig {
+        let restarted = Stack::start(StackConfig {
             port,
             ..StackConfig::default()
         })
         .await
         .unwrap();
-        again.stop().await;
+        restarted.stop().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests beside the code share: AWS clients that talk to a local endpoint.
+//! AWS clients for local endpoints, which the unit tests share.
 
 use aws_credential_types::Credentials;
 
@@ -14,7 +14,7 @@ pub(crate) fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// An SES client for a local endpoint that tries once only.
+/// An SES client for a local endpoint. It makes one attempt per request.
 pub(crate) fn ses(endpoint: &str) -> aws_sdk_sesv2::Client {
     let config = aws_sdk_sesv2::Config::builder()
         .behavior_version(aws_sdk_sesv2::config::BehaviorVersion::v2026_01_12())

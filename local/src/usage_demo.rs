@@ -1,4 +1,4 @@
-//! A day of usage: records through the queue's function, the hour's run, and what the API says then.
+//! The command `usage-demo`: sends a day of usage records, aggregates them, and reads the usage from the API.
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,27 +10,29 @@ use shared::{
 
 use crate::remote::{Remote, RemoteError};
 
-/// Messages in one call, as the queue may hand them over.
+/// The number of queue messages in one invocation.
 const BATCH: usize = 100;
-/// Every how many-th record comes twice.
-const REPEATED: usize = 20;
+/// One record in this many is sent twice.
+const REPEAT_INTERVAL: usize = 20;
 
-/// What was sent, and what the API says of it.
+/// The result of the demonstration.
 #[derive(Debug)]
 pub struct Demo {
     records: u32,
+    /// The number of records that were sent twice.
     repeated: usize,
+    /// The usage that the API returned.
     usage: Value,
 }
 
-/// Whether a stack answers at `url`.
+/// Whether a stack responds at `url`.
 #[must_use]
-pub fn is_there(url: String) -> bool {
-    Remote::new(url).is_there()
+pub fn is_running(url: String) -> bool {
+    Remote::new(url).is_running()
 }
 
 /// Sends `records` records of the last 24 hours to the demo workspace of the stack at `url`, some of them twice, and
-/// runs the hour.
+/// runs the aggregation.
 pub fn run(url: String, records: u32) -> Result<Demo, RemoteError> {
     let stack = Remote::new(url);
     let token = stack.log_in()?;
@@ -44,44 +46,44 @@ pub fn run(url: String, records: u32) -> Result<Demo, RemoteError> {
     let mut messages: Vec<Value> = (0..records)
         .map(|number| message(&workspace, now, number, records))
         .collect();
-    let repeated: Vec<Value> = messages.iter().step_by(REPEATED).cloned().collect();
-    let times_two = repeated.len();
+    let repeated: Vec<Value> = messages.iter().step_by(REPEAT_INTERVAL).cloned().collect();
+    let repeated_count = repeated.len();
     messages.extend(repeated);
 
-    let bar = ProgressBar::new(messages.len() as u64).with_style(
+    let progress = ProgressBar::new(messages.len() as u64).with_style(
         ProgressStyle::with_template("{wide_bar} {pos}/{len} records, {per_sec}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     for batch in messages.chunks(BATCH) {
-        let answer = stack.post("/_local/invoke/usage-ingest", &json!({"Records": batch}))?;
-        if answer["batchItemFailures"]
+        let response = stack.post("/_local/invoke/usage-ingest", &json!({"Records": batch}))?;
+        if response["batchItemFailures"]
             .as_array()
             .is_none_or(|failures| !failures.is_empty())
         {
-            return Err(RemoteError::Refused {
+            return Err(RemoteError::UnexpectedResponse {
                 path: "usage-ingest".to_owned(),
                 status: 200,
-                body: answer.to_string(),
+                body: response.to_string(),
             });
         }
-        bar.inc(batch.len() as u64);
+        progress.inc(batch.len() as u64);
     }
-    bar.finish();
+    progress.finish();
     stack.post(
         "/_local/invoke/usage-aggregator",
         &json!({"source": "aws.scheduler", "time": now}),
     )?;
     Ok(Demo {
         records,
-        repeated: times_two,
+        repeated: repeated_count,
         usage: stack.get("/api/v1/workspaces/usage", Some(&token))?,
     })
 }
 
-/// The queue's message of a record: spread evenly over the 24 hours before `now`.
-fn message(workspace: &Value, now: Time, number: u32, of: u32) -> Value {
+/// The queue message of record `number` of `total`. The records are spread evenly over the 24 hours before `now`.
+fn message(workspace: &Value, now: Time, number: u32, total: u32) -> Value {
     let day_s = 24 * 3600;
-    let ago_s = day_s * u64::from(of - number) / u64::from(of.max(1));
+    let ago_s = day_s * u64::from(total - number) / u64::from(total.max(1));
     let [random] = random_bytes();
     let kind = if random.is_multiple_of(3) {
         "action_delivery"
@@ -109,7 +111,7 @@ fn message(workspace: &Value, now: Time, number: u32, of: u32) -> Value {
 }
 
 impl Demo {
-    /// The result as a table for people.
+    /// The result as a text table.
     #[must_use]
     pub fn table(&self) -> String {
         let usage = &self.usage;
@@ -128,7 +130,7 @@ impl Demo {
         table
             .load_style(UTF8_FULL_CONDENSED)
             .set_header([
-                "UTC period from",
+                "UTC period (start)",
                 "location events",
                 "action deliveries",
                 "event units",
@@ -140,7 +142,8 @@ impl Demo {
             column.set_cell_alignment(CellAlignment::Right);
         }
         format!(
-            "{} records sent, {} of them twice: each counted once. What was before midnight is not in the day.\n\n{table}\nTier {}, as of {}.",
+            "Sent {} records, {} of them twice. Each record is counted once.\n\
+             The day includes only records since midnight UTC.\n\n{table}\nTier {}, last aggregated at {}.",
             self.records,
             self.repeated,
             usage["tier"].as_str().unwrap_or_default(),
@@ -149,7 +152,7 @@ impl Demo {
     }
 }
 
-/// A number with its thousands apart; `unlimited` where there is none.
+/// A number with thousands separators, or `unlimited` for null.
 fn thousands(number: &Value) -> String {
     if number.is_null() {
         return "unlimited".to_owned();
@@ -158,14 +161,14 @@ fn thousands(number: &Value) -> String {
     let (whole, fraction) = text
         .split_once('.')
         .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
-    let mut apart = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            apart.push(',');
+    let mut separated = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            separated.push(',');
         }
-        apart.push(digit);
+        separated.push(digit);
     }
-    fraction.map_or(apart.clone(), |fraction| format!("{apart}.{fraction}"))
+    fraction.map_or(separated.clone(), |fraction| format!("{separated}.{fraction}"))
 }
 
 #[cfg(test)]
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_in_thousands() {
+    fn numbers_have_thousands_separators() {
         assert_eq!(thousands(&json!(0)), "0");
         assert_eq!(thousands(&json!(1_234_567)), "1,234,567");
         assert_eq!(thousands(&json!(1234.5)), "1,234.5");
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_records_lies_within_the_last_day() {
+    fn all_records_occurred_within_the_last_24_hours() {
         let now = Time::from_millis(1_759_305_600_000);
         for number in [0, 1, 99] {
             let body = message(&json!("w"), now, number, 100)["body"]

@@ -1,4 +1,4 @@
-//! Every sample event, through the deployed function that it is for, in the order of the life in `events/scenario.txt`.
+//! Every sample event, through the deployed function that it is for, in the order of `events/scenario.txt`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::deployed::{Deployment, ORIGIN};
 use crate::support::harness::World;
 use crate::support::template;
 
-/// A line of the life: an event, what its response must be, and what later events take from the response.
+/// A line of the scenario: an event, what its response must be, and what later events take from the response.
 struct Line {
     event: String,
     /// An HTTP status. For an event of a trigger: `ok` or `failures=2`.
@@ -27,7 +27,7 @@ pub fn read(file: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("events/{file}: {error}"))
 }
 
-fn life() -> Vec<Line> {
+fn scenario() -> Vec<Line> {
     let text = read("scenario.txt");
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -78,8 +78,8 @@ fn operation<'d>(document: &'d Value, method: &str, path: &str) -> Option<(Strin
     Some((format!("{method} {template}"), operation))
 }
 
-/// Lives the whole life; what did not go as written.
-pub async fn live(deployment: &Deployment, world: &World) -> Vec<String> {
+/// Runs the whole scenario. Returns each difference from the expected outcomes.
+pub async fn run_scenario(deployment: &Deployment, world: &World) -> Vec<String> {
     let document = serde_json::to_value(local::stack::openapi()).unwrap();
     let now = world.clock.now();
     let in_30_days = now.plus(Duration::from_secs(30 * 24 * 3600));
@@ -88,7 +88,7 @@ pub async fn live(deployment: &Deployment, world: &World) -> Vec<String> {
         ("expires_at".to_owned(), in_30_days.to_string()),
     ]);
     let mut wrong = Vec::new();
-    for line in life() {
+    for line in scenario() {
         let mut text = read(&format!("{}.json", line.event));
         for (name, value) in &values {
             text = text.replace(&format!("{{{{{name}}}}}"), value);
@@ -233,13 +233,13 @@ fn every_event_is_lived_and_every_operation_has_one() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
-    let life = life();
-    let lived: BTreeSet<String> = life.iter().map(|line| line.event.clone()).collect();
-    assert_eq!(files, lived, "the files of events/, and the events of scenario.txt");
+    let scenario = scenario();
+    let sent: BTreeSet<String> = scenario.iter().map(|line| line.event.clone()).collect();
+    assert_eq!(files, sent, "the files of events/, and the events of scenario.txt");
 
     let mut succeeding = BTreeSet::new();
     let mut calling = BTreeSet::new();
-    for line in &life {
+    for line in &scenario {
         let function = function_of(&line.event).unwrap_or_else(|| panic!("{} is for no function", line.event));
         calling.insert(function);
         if is_http(function) && line.expected.starts_with('2') {
@@ -267,7 +267,7 @@ fn every_event_is_lived_and_every_operation_has_one() {
 
 #[test]
 fn every_event_equals_the_event_that_the_gateway_sends() {
-    for line in life() {
+    for line in scenario() {
         let function = function_of(&line.event).unwrap();
         if !is_http(function) {
             continue;
@@ -294,10 +294,10 @@ fn every_event_equals_the_event_that_the_gateway_sends() {
 }
 
 #[tokio::test]
-async fn the_life_goes_as_written() {
+async fn the_scenario_has_the_expected_outcomes() {
     let world = World::new().await;
     let deployment = Deployment::of(&world).await;
-    let wrong = live(&deployment, &world).await;
+    let wrong = run_scenario(&deployment, &world).await;
     assert!(
         wrong.is_empty(),
         "{} responses are wrong:\n{}",

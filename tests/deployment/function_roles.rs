@@ -11,7 +11,7 @@ use crate::support::deployed::Deployment;
 use crate::support::harness::World;
 use crate::support::template::{Access, Statement, functions, is_like};
 
-/// Rights that a role allows although neither the life of `events/` nor the role matrix uses them: function, statement,
+/// Rights that a role allows although neither the scenario of `events/` nor the role matrix uses them: function, statement,
 /// action or partition key, and the reason.
 const UNUSED: &[(&str, &str, &str, &str)] = &[
     ("mail-retry", "Read", "dynamodb:Query", NOTHING_DUE),
@@ -25,7 +25,7 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The reason for the unused rights of `mail-retry`.
-const NOTHING_DUE: &str = "in the life of the events every mail leaves at once";
+const NOTHING_DUE: &str = "in the scenario of the events every mail leaves at once";
 
 #[test]
 fn a_role_allows_named_actions_on_named_keys_of_one_table() {
@@ -85,7 +85,7 @@ async fn a_role_allows_exactly_what_its_function_does() {
     let mut accesses_made: BTreeMap<&str, BTreeSet<Access>> = BTreeMap::new();
     let world = World::new().await;
     let deployment = Deployment::of(&world).await;
-    events::live(&deployment, &world).await;
+    events::run_scenario(&deployment, &world).await;
     let mut deployments = vec![deployment];
     let matrix_runs = Role::ALL
         .map(Role::as_str)

@@ -1,6 +1,7 @@
-//! The page behind an invitation's link: one file, compiled in, and the policy that lets a browser run nothing else.
+//! The page that an invitation's link opens: one HTML file, compiled into the binary, and its content security policy.
 //!
-//! The policy names the page's script and style by their hash, made from the page itself: edit `invite.html`, and it follows.
+//! The policy permits only the page's own script and style, by their hashes. The hashes are computed from
+//! `invite.html`, so an edit of the page needs no change here.
 
 use std::sync::LazyLock;
 
@@ -19,24 +20,24 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The page as it is served.
+/// The page's HTML.
 pub(crate) fn html() -> &'static str {
     PAGE
 }
 
-/// The value of its `Content-Security-Policy` header.
+/// The value of the page's `Content-Security-Policy` header.
 pub(crate) fn content_security_policy() -> &'static str {
     &POLICY
 }
 
-/// What stands between two tags, to the byte. A tag that is missing leaves nothing, and a policy that runs nothing.
+/// The bytes between two tags. If a tag is missing, the content is empty and the policy permits no script or style.
 fn content<'page>(page: &'page str, open: &str, close: &str) -> &'page str {
     page.split_once(open)
         .and_then(|(_, rest)| rest.split_once(close))
         .map_or("", |(content, _)| content)
 }
 
-/// The content as a source expression of CSP.
+/// The CSP source expression that permits the content by its hash.
 fn hash_source(content: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, content.as_bytes())))
 }
@@ -45,15 +46,14 @@ fn hash_source(content: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The page without what stands inside its script and its style.
+    /// The page without the content of its script and style elements.
     fn markup() -> String {
         PAGE.replace(content(PAGE, "<script>", "</script>"), "")
             .replace(content(PAGE, "<style>", "</style>"), "")
     }
 
     #[test]
-    fn a_hash_source_is_what_browsers_compute() {
-        // The example of the CSP specification.
+    fn a_hash_source_matches_the_example_of_the_csp_specification() {
         assert_eq!(
             hash_source("alert('Hello, world.');"),
             "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_allows_this_script_and_this_style_alone() {
+    fn the_policy_permits_only_the_page_s_own_script_and_style() {
         let script = hash_source(content(html(), "<script>", "</script>"));
         let style = hash_source(content(html(), "<style>", "</style>"));
         assert_ne!(script, hash_source(""));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_is_a_header_value() {
+    fn the_policy_is_a_valid_header_value() {
         assert!(
             content_security_policy()
                 .bytes()
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn no_element_has_a_handler_or_a_style_of_its_own() {
+    fn no_element_has_an_inline_event_handler_or_style() {
         let markup = markup().to_lowercase();
         let tags = markup
             .split('<')
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_asks_for_nothing_outside() {
+    fn the_page_refers_to_no_other_host() {
         let page = PAGE.to_lowercase();
         for outside in [
             "http:", "https:", "\"//", "'//", "`//", "src=", "href=", "url(", "@import",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_writes_text_only_and_keeps_nothing() {
+    fn the_script_inserts_no_html_and_stores_nothing() {
         let script = content(PAGE, "<script>", "</script>");
         for word in [
             "innerHTML",
@@ -146,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_hashed_are_the_bytes_a_browser_hashes() {
-        // A browser reads CR LF as LF before it hashes.
+    fn the_page_has_no_carriage_returns() {
+        // A browser converts CR LF to LF before it hashes, so the hashes would differ.
         assert!(!PAGE.contains('\r'));
     }
 }

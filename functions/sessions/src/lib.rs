@@ -1,4 +1,4 @@
-//! Ends all sessions of the caller's workspace.
+//! The route that ends all sessions of the caller's workspace.
 
 use axum::extract::State;
 use axum::{Json, Router};
@@ -57,7 +57,7 @@ async fn revoke_all_sessions(State(app): State<App>, caller: Caller) -> Result<J
         Ok(Json(RevokeAllOut {
             message: "All sessions of the workspace have been ended.",
             members_affected: access.workspace().member_count,
-            sessions_revoked: live(&sessions, access.workspace(), now),
+            sessions_revoked: count_active(&sessions, access.workspace(), now),
             workspace_id: access.workspace().id,
         }))
     })
@@ -68,24 +68,24 @@ fn limit(tenant: Tenant) -> Limit {
     Limit::new(Rule::REVOKE_ALL, &tenant.workspace_id())
 }
 
-/// How many of `sessions` neither expired nor were ended before.
-fn live(sessions: &[(Membership, Session)], workspace: &Workspace, now: Time) -> usize {
-    let live = sessions
+/// The number of `sessions` that have neither expired nor been revoked, up to [`SESSIONS_COUNTED_MAX`].
+fn count_active(sessions: &[(Membership, Session)], workspace: &Workspace, now: Time) -> usize {
+    let active = sessions
         .iter()
         .filter(|(membership, session)| session.expires_at > now && !session.is_revoked(membership, workspace.epoch));
-    live.take(SESSIONS_COUNTED_MAX).count()
+    active.take(SESSIONS_COUNTED_MAX).count()
 }
 
-/// What was ended.
+/// The result of ending all sessions.
 #[derive(Debug, Serialize, ToSchema)]
 struct RevokeAllOut {
-    /// A sentence for people.
+    /// A message for people.
     message: &'static str,
-    /// Members, all of whom have to log in again.
+    /// The number of members. All of them have to log in again.
     members_affected: u64,
-    /// Sessions that were ended; not counted beyond 10,000.
+    /// The number of sessions that were ended, counted up to 10,000.
     sessions_revoked: usize,
-    /// The workspace.
+    /// The workspace's id.
     #[schema(value_type = String, format = "uuid")]
     workspace_id: WorkspaceId,
 }

@@ -1,4 +1,4 @@
-//! What the caller's workspace used, as last aggregated.
+//! The usage of the caller's workspace, as last aggregated.
 
 use axum::extract::State;
 use axum::{Json, Router};
@@ -55,9 +55,9 @@ async fn get_usage(State(app): State<App>, caller: Caller) -> Result<Json<UsageO
     }))
 }
 
-/// When usage was last aggregated. A run that was before the workspace was made says no more of it than that.
-fn as_of(run: Option<Time>, workspace: &Workspace) -> Time {
-    run.map_or(workspace.created_at, |run| run.max(workspace.created_at))
+/// When usage was last aggregated, but never earlier than the workspace's creation.
+fn as_of(last_run: Option<Time>, workspace: &Workspace) -> Time {
+    last_run.map_or(workspace.created_at, |last_run| last_run.max(workspace.created_at))
 }
 
 /// The usage of the current day and month, as last aggregated.
@@ -68,10 +68,10 @@ struct UsageOut {
     day: PeriodUsageOut,
     /// The plan.
     tier: Tier,
-    /// Units a month that the plan includes; null is unlimited.
+    /// Units per month that the plan includes; null means unlimited.
     #[schema(required = true)]
     tier_limit: Option<u64>,
-    /// When it was last aggregated.
+    /// When usage was last aggregated.
     #[schema(value_type = String, format = DateTime)]
     as_of: Time,
     /// The current UTC month.
@@ -87,10 +87,10 @@ struct PeriodUsageOut {
     /// Action deliveries, half a unit each.
     #[schema(value_type = u64)]
     action_deliveries: u128,
-    /// The units of both.
+    /// The units of both kinds of events together.
     #[schema(value_type = f64, minimum = 0)]
     event_units: Units,
-    /// The period's first moment.
+    /// The start of the period.
     #[schema(value_type = String, format = DateTime)]
     period_start: Time,
     /// The start of the period's last second.
@@ -112,7 +112,7 @@ impl PeriodUsageOut {
     }
 }
 
-/// Units, counted in halves: a JSON number, with a fraction only when there is one.
+/// Units, stored as a number of half units. In JSON they are a number, with a fraction only when it is not zero.
 #[derive(Clone, Copy, Debug)]
 struct Units {
     halves: u128,
@@ -124,7 +124,7 @@ impl Serialize for Units {
         if self.halves.is_multiple_of(2) {
             return serializer.serialize_u128(whole);
         }
-        // As text, for a float would round what is large.
+        // Written as text, because a float would round a large number.
         let exact = RawValue::from_string(format!("{whole}.5")).map_err(S::Error::custom)?;
         exact.serialize(serializer)
     }
@@ -135,11 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_have_a_fraction_only_when_there_is_one() {
-        let written = |halves| serde_json::to_string(&Units { halves }).unwrap();
-        assert_eq!(written(0), "0");
-        assert_eq!(written(25_000), "12500");
-        assert_eq!(written(25_001), "12500.5");
-        assert_eq!(written(u128::from(u64::MAX)), "9223372036854775807.5");
+    fn units_have_a_fraction_only_when_it_is_not_zero() {
+        let json = |halves| serde_json::to_string(&Units { halves }).unwrap();
+        assert_eq!(json(0), "0");
+        assert_eq!(json(25_000), "12500");
+        assert_eq!(json(25_001), "12500.5");
+        assert_eq!(json(u128::from(u64::MAX)), "9223372036854775807.5");
     }
 }

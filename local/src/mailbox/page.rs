@@ -1,4 +1,4 @@
-//! The mailbox's pages: a list with links to follow, the same list as JSON, and a mail's own HTML.
+//! The mailbox's pages: the list of mails as HTML and as JSON, and the HTML of one mail.
 
 use askama::Template;
 use axum::{
@@ -15,11 +15,12 @@ use crate::{
     prose::{self, Piece},
 };
 
-/// A mail's HTML comes from outside: it is shown in a sandbox that runs nothing and loads nothing.
+/// The content security policy of a mail's HTML, which is not trusted: a sandbox that runs no scripts and loads
+/// nothing.
 const MAIL_POLICY: &str =
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
 
-/// The pages under `/_local/mailbox`.
+/// The router of the pages.
 pub(super) fn router(mailbox: Mailbox) -> Router {
     Router::new()
         .route("/_local/mailbox", get(list))
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_list_escapes_and_links() {
+    async fn the_list_escapes_texts_and_links_urls() {
         let (status, policy, page) = get("/_local/mailbox").await;
         assert_eq!(status, StatusCode::OK);
         assert!(policy.starts_with("default-src 'none'"));
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_json_has_the_contract_s_fields_only() {
+    async fn the_json_has_only_the_documented_fields() {
         let (_, _, json) = get("/_local/mailbox.json").await;
         let mails: serde_json::Value = serde_json::from_str(&json).unwrap();
         let fields: Vec<_> = mails[0].as_object().unwrap().keys().map(String::as_str).collect();
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_s_html_is_shown_in_a_sandbox() {
+    async fn the_html_of_a_mail_is_served_in_a_sandbox() {
         let (status, policy, html) = get("/_local/mailbox/7").await;
         assert_eq!(status, StatusCode::OK);
         assert!(policy.starts_with("sandbox;"));

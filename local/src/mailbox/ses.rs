@@ -1,4 +1,4 @@
-//! `SendEmail` of the SES v2 API, as the AWS SDKs call it: JSON in, `MessageId` out, errors by `x-amzn-errortype`.
+//! The operation `SendEmail` of the SES v2 API, in the format that the AWS SDKs expect.
 
 use std::{collections::BTreeMap, future};
 
@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use super::{Fault, Mail, Mailbox};
 
-/// SES takes at most 40 MB; no mail of ours comes near this.
+/// The longest request body. SES accepts 40 MB, but the functions' mails are far smaller.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// SES's own limit of recipients a mail.
+/// SES's limit of recipients per mail.
 const RECIPIENTS_MAX: usize = 50;
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
-/// The endpoint; every other path answers as SES answers an operation it does not know.
+/// The router of the endpoint. Other paths and methods get SES's response to an unknown operation.
 pub(super) fn router(mailbox: Mailbox) -> Router {
     Router::new()
         .route("/v2/email/outbound-emails", post(send))
@@ -35,25 +35,26 @@ pub(super) fn router(mailbox: Mailbox) -> Router {
 }
 
 async fn send(State(mailbox): State<Mailbox>, headers: HeaderMap, body: Bytes) -> Response {
-    // SES refuses what is not signed. Here it also keeps web pages out, which cannot send this header unasked.
+    // SES rejects unsigned requests. The check also blocks web pages, which may not send this header without a
+    // preflight.
     if !headers.contains_key(AUTHORIZATION) {
-        return Refusal::new(
+        return SesError::new(
             403,
             "MissingAuthenticationTokenException",
             "Missing Authentication Token",
         )
         .into_response();
     }
-    let fault = mailbox.attempt();
+    let fault = mailbox.count_attempt();
     if let Some(Fault::Refuse { status, code, message }) = &fault {
-        return Refusal::new(*status, code, message).into_response();
+        return SesError::new(*status, code, message).into_response();
     }
     if fault == Some(Fault::Silence { accepted: false }) {
         return future::pending().await;
     }
-    let mail = match Outbound::parse(&body).and_then(|outbound| outbound.into_mail(&mailbox)) {
+    let mail = match SendEmailRequest::parse(&body).and_then(|request| request.into_mail(&mailbox)) {
         Ok(mail) => mail,
-        Err(refusal) => return refusal.into_response(),
+        Err(error) => return error.into_response(),
     };
     let id = mail.id.clone();
     mailbox.keep(mail);
@@ -65,17 +66,17 @@ async fn send(State(mailbox): State<Mailbox>, headers: HeaderMap, body: Bytes) -
 }
 
 async fn unknown_operation() -> Response {
-    Refusal::new(404, "UnknownOperationException", "Only SendEmail is served here.").into_response()
+    SesError::new(404, "UnknownOperationException", "Only SendEmail is served here.").into_response()
 }
 
 fn random_id() -> String {
     Uuid::from_bytes(shared::ids::random_bytes()).to_string()
 }
 
-/// The request of `SendEmail`, as far as it is used here. Names are SES's.
+/// The part of a `SendEmail` request that the mailbox uses. The names are SES's.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Outbound {
+struct SendEmailRequest {
     from_email_address: Option<String>,
     #[serde(default)]
     destination: Destination,
@@ -129,15 +130,15 @@ struct Tag {
     value: String,
 }
 
-impl Outbound {
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body).map_err(|error| Refusal::new(400, "SerializationException", &error.to_string()))
+impl SendEmailRequest {
+    fn parse(body: &[u8]) -> Result<Self, SesError> {
+        serde_json::from_slice(body).map_err(|error| SesError::new(400, "SerializationException", &error.to_string()))
     }
 
-    fn into_mail(self, mailbox: &Mailbox) -> Result<Mail, Refusal> {
+    fn into_mail(self, mailbox: &Mailbox) -> Result<Mail, SesError> {
         let from = self
             .from_email_address
-            .ok_or_else(|| Refusal::bad_request("FromEmailAddress is missing."))?;
+            .ok_or_else(|| SesError::bad_request("FromEmailAddress is missing."))?;
         let Destination {
             to_addresses,
             cc_addresses,
@@ -145,20 +146,20 @@ impl Outbound {
         } = self.destination;
         let recipients = [to_addresses, cc_addresses, bcc_addresses].concat();
         if recipients.is_empty() {
-            return Err(Refusal::bad_request("Destination has no address."));
+            return Err(SesError::bad_request("Destination has no address."));
         }
         if recipients.len() > RECIPIENTS_MAX {
-            return Err(Refusal::bad_request("Recipient count exceeds 50."));
+            return Err(SesError::bad_request("Recipient count exceeds 50."));
         }
         if let Some(bad) = recipients.iter().chain([&from]).find(|address| !has_domain(address)) {
-            return Err(Refusal::bad_request(&format!("Missing final '@domain' in {bad}")));
+            return Err(SesError::bad_request(&format!("Missing final '@domain' in {bad}")));
         }
         let simple = self
             .content
             .simple
-            .ok_or_else(|| Refusal::bad_request("Only Content.Simple is served here."))?;
+            .ok_or_else(|| SesError::bad_request("Only Content.Simple is served here."))?;
         if simple.body.text.is_none() && simple.body.html.is_none() {
-            return Err(Refusal::bad_request("The body has neither Text nor Html."));
+            return Err(SesError::bad_request("The body has neither Text nor Html."));
         }
         let text_of = |part: Option<Data>| part.map(|part| part.data).unwrap_or_default();
         Ok(Mail {
@@ -179,7 +180,7 @@ impl Outbound {
     }
 }
 
-/// Whether something stands before and after the last `@`, a display name's closing `>` aside.
+/// Whether the address has a local part and a domain. The closing `>` after a display name is ignored.
 fn has_domain(address: &str) -> bool {
     address
         .trim_end_matches('>')
@@ -187,14 +188,14 @@ fn has_domain(address: &str) -> bool {
         .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
 }
 
-/// An error in SES's shape.
-struct Refusal {
+/// An error response in SES's format.
+struct SesError {
     status: u16,
     code: String,
     message: String,
 }
 
-impl Refusal {
+impl SesError {
     fn new(status: u16, code: &str, message: &str) -> Self {
         Self {
             status,
@@ -208,7 +209,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for SesError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = [(ERROR_TYPE, self.code), (REQUEST_ID, random_id())];
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_sdk_sends_a_mail() {
+    async fn a_mail_sent_with_the_sdk_is_kept() {
         let (mailbox, server, client) = start().await;
         let first = send(&client, "first@example.com").await.unwrap();
         let second = send(&client, "second@example.com").await.unwrap();
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_sdk_reads_a_refusal_by_its_name() {
+    async fn the_sdk_recognizes_the_simulated_errors() {
         let (mailbox, server, client) = start().await;
 
         mailbox.set_fault(Fault::message_rejected());
@@ -307,19 +308,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_never_answers_and_accepts_or_not() {
+    async fn a_silent_mailbox_never_responds_and_accepts_the_mail_only_if_configured() {
         let (mailbox, server, client) = start().await;
         for (accepted, mails) in [(false, 0), (true, 1)] {
             mailbox.fault_next(1, Fault::Silence { accepted });
-            let answer = tokio::time::timeout(Duration::from_millis(200), send(&client, "a@example.com")).await;
-            assert!(answer.is_err());
+            let response = tokio::time::timeout(Duration::from_millis(200), send(&client, "a@example.com")).await;
+            assert!(response.is_err());
             assert_eq!(mailbox.mails().len(), mails);
         }
         server.stop().await;
     }
 
     #[tokio::test]
-    async fn what_ses_refuses_is_refused() {
+    async fn an_invalid_address_and_an_empty_mail_are_rejected() {
         let (mailbox, server, client) = start().await;
         let error = send(&client, "nobody").await.unwrap_err().into_service_error();
         assert!(error.is_bad_request_exception(), "{error:?}");

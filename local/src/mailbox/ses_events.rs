@@ -1,19 +1,19 @@
-//! What SES tells of a mail afterwards, as `EventBridge` brings it.
+//! The delivery events that SES publishes about a mail, in the format in which `EventBridge` delivers them.
 
 use serde_json::{Value, json};
 
 use super::Mail;
 
-/// Something that becomes of a mail.
+/// A delivery event that the mailbox can simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum SimulatedEvent {
     Deliver,
     Bounce,
     Complain,
 }
 
-impl News {
-    /// The one that a route names.
+impl SimulatedEvent {
+    /// The event with this name in a route.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "deliver" => Some(Self::Deliver),
@@ -23,10 +23,10 @@ impl News {
         }
     }
 
-    /// The event that tells of it.
+    /// The event as JSON.
     pub(crate) fn event(self, mail: &Mail, now: &str) -> Value {
         let recipients = json!([{ "emailAddress": mail.to }]);
-        let (detail_type, event_type, name, more) = match self {
+        let (detail_type, event_type, name, event_detail) = match self {
             Self::Deliver => (
                 "Email Delivered",
                 "Delivery",
@@ -67,7 +67,7 @@ impl News {
                 },
             },
         });
-        event["detail"][name] = more;
+        event["detail"][name] = event_detail;
         event
     }
 }

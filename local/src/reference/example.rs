@@ -1,4 +1,4 @@
-//! An example call of a route.
+//! Example requests of the routes.
 
 use serde_json::{Map, Value, json};
 
@@ -8,10 +8,10 @@ use super::{
     text,
 };
 
-/// How deep an example goes: no schema of ours is deeper, and one that holds itself ends here.
+/// The deepest nesting of an example. The API's schemas are not deeper; the limit ends recursive schemas.
 const DEPTH_MAX: u8 = 4;
 
-/// A `curl` command for the route, with a body that has the required fields.
+/// A `curl` command that calls the route, with a body of the required fields.
 pub(super) fn curl(
     document: &Value,
     base: &str,
@@ -29,12 +29,12 @@ pub(super) fn curl(
         command.push_str(" \\\n  -H \"authorization: Bearer $TOKEN\"");
     }
     let Some(schema) = body else { return command };
-    // Inside single quotes a shell takes everything but a single quote as it stands.
+    // Inside single quotes, a single quote is the only character that the shell interprets.
     let body = example(document, schema, DEPTH_MAX).to_string().replace('\'', r"'\''");
     format!("{command} \\\n  -H 'content-type: application/json' \\\n  -d '{body}'")
 }
 
-/// The path with a shell variable for each parameter: `{user_id}` becomes `$USER_ID`.
+/// The path with each parameter replaced by a shell variable: `{user_id}` becomes `$USER_ID`.
 fn with_variables(path: &str) -> String {
     let segments =
         path.split('/').map(
@@ -46,7 +46,8 @@ fn with_variables(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// A value of the schema: its own example, else its default, else one made up. Of an object the required fields.
+/// An example value of the schema: the schema's example, or its default, or a generated value. A generated object has
+/// only the required fields.
 fn example(document: &Value, schema: &Value, depth: u8) -> Value {
     let schema = resolve(document, schema);
     let given = schema.get("example").or_else(|| schema["examples"].get(0));
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_example_calls_the_route() {
+    fn an_example_is_a_curl_command_for_the_route() {
         let document = json!({"components": {"schemas": {"Login": {
             "type": "object",
             "required": ["email", "name"],

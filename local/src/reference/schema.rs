@@ -1,4 +1,4 @@
-//! What a JSON schema says, in words.
+//! Describes JSON schemas in words.
 
 use serde_json::Value;
 
@@ -12,12 +12,12 @@ pub(super) struct Field<'a> {
     pub(super) kind: Kind<'a>,
     pub(super) required: bool,
     pub(super) description: &'a str,
-    /// What the value is limited to, such as "at most 255 characters".
+    /// The constraints on the value, such as "at most 255 characters".
     pub(super) limits: String,
 }
 
 impl<'a> Field<'a> {
-    /// A path's or a query's parameter.
+    /// The field of a path or query parameter.
     pub(super) fn of_parameter(parameter: &'a Value) -> Self {
         let schema = &parameter["schema"];
         Self {
@@ -40,11 +40,14 @@ impl<'a> Field<'a> {
     }
 }
 
-/// A type in words, of which one may be the name of a schema to follow.
+/// A type in words. The words may contain the name of a schema, which the page renders as a link.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Kind<'a> {
+    /// The words before the schema's name.
     pub(super) before: String,
+    /// The schema's name.
     pub(super) schema: Option<&'a str>,
+    /// The words after the schema's name.
     pub(super) after: String,
 }
 
@@ -75,7 +78,7 @@ impl<'a> Kind<'a> {
         kind.nullable(nullable)
     }
 
-    /// The one alternative that is not null; several are joined by "or".
+    /// The alternatives other than null, joined by "or".
     fn of_alternatives(alternatives: &'a Value) -> Option<Self> {
         let nullable = items(alternatives).any(|schema| schema["type"] == "null");
         let mut kinds = items(alternatives)
@@ -110,7 +113,8 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// The fields of an object, a reference followed and the parts of an `allOf` joined. Empty for what is no object.
+/// The fields of an object schema. References are resolved and the parts of an `allOf` are joined. Other schemas have
+/// no fields.
 pub(super) fn fields<'a>(document: &'a Value, schema: &'a Value) -> Vec<Field<'a>> {
     let schema = resolve(document, schema);
     let required: Vec<&str> = items(&schema["required"]).filter_map(Value::as_str).collect();
@@ -120,7 +124,7 @@ pub(super) fn fields<'a>(document: &'a Value, schema: &'a Value) -> Vec<Field<'a
     inherited.chain(own).collect()
 }
 
-/// The values of a schema that lists words.
+/// The permitted values of an enumeration.
 pub(super) fn values(schema: &Value) -> Vec<&str> {
     let constants = items(&schema["oneOf"]).filter_map(|value| value["const"].as_str());
     items(&schema["enum"])
@@ -129,7 +133,7 @@ pub(super) fn values(schema: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The schema that is meant: what a `$ref` names, else itself.
+/// The schema that a `$ref` refers to, or the schema itself.
 pub(super) fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     reference(schema)
         .and_then(|name| document["components"]["schemas"].get(name))
@@ -180,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_are_put_in_words() {
+    fn types_are_described_in_words() {
         for (schema, words) in [
             (json!({"type": "string"}), "string"),
             (
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_put_in_words() {
+    fn limits_are_described_in_words() {
         let schema = json!({"type": "string", "minLength": 8, "maxLength": 128, "default": "x"});
         assert_eq!(
             limits(&schema),
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_joins_its_parts() {
+    fn the_fields_of_an_all_of_are_joined() {
         let document = json!({"components": {"schemas": {
             "Base": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
             "More": {"allOf": [{"$ref": "#/components/schemas/Base"},
