@@ -150,7 +150,7 @@ pub async fn invitation_mail_retry(
         Ok((pending, ..)) if pending.status(now) != Status::Pending => {
             "The invitation expired before its mail could be sent."
         }
-        Ok(_) if !context.invited.invitation.token_hash.matches(&token) => {
+        Ok(_) if !context.state.invitation.token_hash.matches(&token) => {
             "The key of invitation links changed before the mail could be sent. Send it again."
         }
         Ok((pending, workspace, _)) => {

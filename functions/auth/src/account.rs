@@ -1,4 +1,4 @@
-//! An account as logging in and refreshing see it, and the limits on guessing its password.
+//! An account with its sessions, and the limits on checking its password.
 
 use shared::auth::refresh::RefreshToken;
 use shared::clock::Time;
@@ -16,20 +16,22 @@ use shared::{App, Error};
 
 use crate::wire::TokensOut;
 
-/// An account, with the workspace it is in.
+/// An account and its workspace.
 pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) workspace: Option<Workspace>,
 }
 
 impl Account {
-    /// Reads an account. `hint` only picks keys: where the user's item names another workspace, that is read then.
+    /// Reads an account. `hint` only selects keys. When the user item names another workspace, that workspace is read in a
+    /// second round trip.
     pub(crate) async fn read(app: &App, id: UserId, hint: Option<WorkspaceId>) -> Result<Option<Self>, Error> {
         let account = app.store.unproven().account_with_workspace(id, hint).await?;
         Ok(account.map(|(user, workspace)| Self { user, workspace }))
     }
 
-    /// Reads the account of an e-mail. Nobody's takes a read as well, so that the time does not tell who has one.
+    /// Reads the account of an e-mail address. An address without an account costs the same reads, so that the response
+    /// time does not show whether there is an account.
     pub(crate) async fn of(app: &App, email: Option<&EmailRecord>) -> Result<Option<Self>, Error> {
         let now = app.now();
         match email {
@@ -38,7 +40,7 @@ impl Account {
         }
     }
 
-    /// The session `id`, unless it has ended.
+    /// The session `id`. [`Error::TokenRevoked`] when the session has ended.
     pub(crate) fn live_session(&self, id: SessionId) -> Result<&Session, Error> {
         let session = self.user.sessions.get(&id).ok_or(Error::TokenRevoked)?;
         match (&self.user.membership, &self.workspace) {
@@ -49,13 +51,13 @@ impl Account {
         }
     }
 
-    /// A session that starts now.
+    /// A new session in the account's workspace.
     pub(crate) fn session(&self, now: Time) -> Session {
         let workspace = self.workspace.as_ref().map(|workspace| (workspace.id, workspace.epoch));
         Session::new(workspace, now)
     }
 
-    /// Starts a session. [`Error::Stale`] when the account's tokens were ended since it was read.
+    /// Starts a session. [`Error::Stale`] when the account's tokens were revoked after the read.
     pub(crate) async fn sign_in(&self, app: &App, now: Time) -> Result<TokensOut, Error> {
         let (id, session) = (SessionId::new(now), self.session(now));
         let evicted = self.user.sessions_to_evict(now);
@@ -66,10 +68,10 @@ impl Account {
         self.tokens(app, id, &session, now)
     }
 
-    /// The tokens of a session as it stands.
+    /// Issues the tokens of a session.
     pub(crate) fn tokens(&self, app: &App, id: SessionId, session: &Session, now: Time) -> Result<TokensOut, Error> {
         let issuer = app.issuer()?;
-        // The session's own workspace, so that the same generation always has the same token.
+        // The workspace of the session, not of the account: the same generation must always give the same token.
         let refresh = RefreshToken {
             user_id: self.user.id,
             session_id: id,
@@ -86,14 +88,15 @@ impl Account {
     }
 }
 
-/// The limits on checking passwords: an e-mail's, and a source address's. Both are charged before any hashing.
+/// The limits on password checks: one for the e-mail address, one for the source address. Both are charged before the
+/// password is hashed.
 pub(crate) struct LoginCharges {
     email: Charge,
     address: Charge,
 }
 
 impl LoginCharges {
-    /// The charges of one check. The e-mail counts as it is compared, whether it is one or not.
+    /// The charges of one check. `email` is trimmed and in lower case, as addresses are compared, even when it is malformed.
     pub(crate) fn new(email: &str, gateway: &Gateway) -> Self {
         Self {
             email: Charge::new(Limit::new(Rule::LOGIN_EMAIL, &email.trim().to_lowercase())),
@@ -101,18 +104,18 @@ impl LoginCharges {
         }
     }
 
-    /// The items that hold the limits.
+    /// The keys of both limits.
     pub(crate) fn keys(&self) -> Vec<Key> {
         vec![self.email.limit.key(), self.address.limit.key()]
     }
 
-    /// Refuses early, from what was read, when either limit has no room.
+    /// Refuses the check when the items show that one of the limits is used up.
     pub(crate) fn check(&self, items: &Items, now: Time) -> Result<(), Error> {
         self.email.check(items, now)?;
         self.address.check(items, now)
     }
 
-    /// Charges both, once.
+    /// Charges both limits, each at most once.
     pub(crate) async fn apply(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
         tokio::try_join!(
             self.email.apply(store, items, now),
@@ -122,7 +125,7 @@ impl LoginCharges {
     }
 }
 
-/// Whether `password` is the account's. Without an account it takes as long.
+/// Whether `password` is the password of the account. The check takes the same time without an account.
 pub(crate) async fn verify(app: &App, password: &Secret, user: Option<&User>) -> Result<bool, Error> {
     app.passwords
         .verify(password, user.map(|user| &user.password_hash))

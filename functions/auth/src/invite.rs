@@ -1,4 +1,4 @@
-//! Invitations as those who are invited see them: look, accept, decline.
+//! Invitations for the invitee: preview, accept, decline.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -34,7 +34,7 @@ use crate::account::{self, Account, LoginCharges};
 use crate::invite_page;
 use crate::wire::{AcceptIn, AcceptedOut, LinkIn, MessageOut, PreviewOut};
 
-/// Shows an invitation to whoever holds its link.
+/// Shows an invitation to the holder of its link.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/invitation",
@@ -51,17 +51,17 @@ pub(crate) async fn preview_invitation(
     payload: Payload,
 ) -> Result<Json<PreviewOut>, Error> {
     let body: LinkIn = payload.parse()?;
-    let door = Door::new(&body.invite_id, body.token, Rule::PREVIEW, &gateway);
+    let link = LinkRequest::new(&body.invite_id, body.token, Rule::PREVIEW, &gateway);
     retry_on_conflict(async || {
         let now = app.now();
-        let items = app.store.get(door.keys()).await?;
-        let context = door.enter(&app, &items, now).await?;
+        let items = app.store.get(link.keys()).await?;
+        let context = link.context(&app, &items, now).await?;
         PreviewOut::new(&context, now).map(Json)
     })
     .await
 }
 
-/// Declines an invitation: its link ends.
+/// Declines an invitation. Its link stops working.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/decline-invite",
@@ -78,11 +78,11 @@ pub(crate) async fn decline_invitation(
     payload: Payload,
 ) -> Result<Json<MessageOut>, Error> {
     let body: LinkIn = payload.parse()?;
-    let door = Door::new(&body.invite_id, body.token, Rule::DECLINE, &gateway);
+    let link = LinkRequest::new(&body.invite_id, body.token, Rule::DECLINE, &gateway);
     retry_on_conflict(async || {
         let now = app.now();
-        let items = app.store.get(door.keys()).await?;
-        let context = door.enter(&app, &items, now).await?;
+        let items = app.store.get(link.keys()).await?;
+        let context = link.context(&app, &items, now).await?;
         context.open()?;
         app.store.invitation_decline(&context, now).await
     })
@@ -92,8 +92,8 @@ pub(crate) async fn decline_invitation(
     }))
 }
 
-/// Accepts an invitation. For a new person the token is the proof, and the password becomes theirs. An existing account
-/// proves itself too, by its bearer token or its password.
+/// Accepts an invitation. A new person proves nothing but the link, and chooses a password. The holder of an existing
+/// account must also prove the account, by its bearer token or its password.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/accept-invite",
@@ -126,13 +126,14 @@ pub(crate) async fn accept_invitation(
 ) -> Result<Json<AcceptedOut>, Error> {
     let body: AcceptIn = match payload.parse() {
         Ok(body) => body,
-        Err(fault) => {
+        Err(invalid) => {
+            // 401 comes before 422.
             identify(&app, caller.as_ref(), Vec::new()).await?;
-            return Err(fault);
+            return Err(invalid);
         }
     };
     let acceptance = Acceptance {
-        door: Door::new(&body.invite_id, body.token.clone(), Rule::ACCEPT, &gateway),
+        link: LinkRequest::new(&body.invite_id, body.token.clone(), Rule::ACCEPT, &gateway),
         app,
         body,
         gateway,
@@ -144,7 +145,7 @@ pub(crate) async fn accept_invitation(
         .map(Json)
 }
 
-/// The page that an invitation's link opens.
+/// The page that invitation links open.
 #[utoipa::path(
     get,
     path = "/invite",
@@ -160,13 +161,13 @@ pub(crate) async fn get_invite_page() -> impl IntoResponse {
     (headers, invite_page::html())
 }
 
-/// Where a link is shown: it leads to an invitation, and every look costs the source address one call.
-struct Door {
+/// A request that presents an invitation link. Each request counts against a limit of the source address.
+struct LinkRequest {
     link: InvitationLink,
     charge: Charge,
 }
 
-impl Door {
+impl LinkRequest {
     fn new(id: &str, token: Secret, rule: Rule, gateway: &Gateway) -> Self {
         Self {
             link: InvitationLink::new(id, token),
@@ -174,13 +175,13 @@ impl Door {
         }
     }
 
-    /// The items that [`Door::enter`] needs to have been read.
+    /// The keys of the items that [`LinkRequest::context`] needs.
     fn keys(&self) -> Vec<Key> {
         self.link.key().into_iter().chain([self.charge.limit.key()]).collect()
     }
 
-    /// Reads what there is to know of the invitation, charging the limit beside it.
-    async fn enter(&self, app: &App, items: &Items, now: Time) -> Result<InvitationContext, Error> {
+    /// Reads the context of the invitation, and charges the limit concurrently.
+    async fn context(&self, app: &App, items: &Items, now: Time) -> Result<InvitationContext, Error> {
         self.charge.check(items, now)?;
         let charged = self.charge.apply(&app.store, items, now);
         if let Some(invitation) = self.link.invitation(items)? {
@@ -193,7 +194,7 @@ impl Door {
     }
 }
 
-/// The caller's account, if there is a caller, and the items of `keys`: one round trip.
+/// Reads the items of `keys`, and in the same round trip the account of the caller, if the request has a bearer token.
 async fn identify(app: &App, caller: Option<&Caller>, keys: Vec<Key>) -> Result<(Option<Account>, Items), Error> {
     match caller {
         Some(caller) => {
@@ -208,12 +209,13 @@ async fn identify(app: &App, caller: Option<&Caller>, keys: Vec<Key>) -> Result<
     }
 }
 
-/// One call to accept. However often it decides again, each limit is charged and the password hashed once.
+/// One request to accept an invitation. The decision may run several times; each limit is charged once, and the password is
+/// hashed once.
 struct Acceptance {
     app: App,
     body: AcceptIn,
     gateway: Gateway,
-    door: Door,
+    link: LinkRequest,
     login: OnceLock<LoginCharges>,
     hash: OnceCell<PasswordHash>,
 }
@@ -221,18 +223,18 @@ struct Acceptance {
 impl Acceptance {
     async fn decide(&self, caller: Option<&Caller>) -> Result<AcceptedOut, Error> {
         let now = self.app.now();
-        let (caller, items) = identify(&self.app, caller, self.door.keys()).await?;
+        let (caller, items) = identify(&self.app, caller, self.link.keys()).await?;
         let (context, limits) = tokio::try_join!(
-            self.door.enter(&self.app, &items, now),
+            self.link.context(&self.app, &items, now),
             self.app.store.get(self.login_keys(&items)?)
         )?;
-        let invitation = &context.invited.invitation;
+        let invitation = &context.state.invitation;
         if invitation
             .end
             .as_ref()
             .is_some_and(|end| end.status == Status::Accepted)
         {
-            return self.again(context, caller, &limits, now).await;
+            return self.repeat(context, caller, &limits, now).await;
         }
         let (pending, ..) = context.open()?;
         if pending.status(now) == Status::Expired {
@@ -243,8 +245,8 @@ impl Acceptance {
             return Err(Error::InviteEmailMismatch);
         }
         let user = match &context.email {
-            None => self.newcomer(invitation, now).await?,
-            Some(record) => self.proven(record, caller, &limits, now).await?,
+            None => self.new_account(invitation, now).await?,
+            Some(record) => self.proved_account(record, caller, &limits, now).await?,
         };
         if user.membership.is_some() {
             return Err(Error::InviteeUnavailable);
@@ -252,9 +254,9 @@ impl Acceptance {
         self.join(context, user, now).await
     }
 
-    /// The limits on checking the password, if there is one to check.
+    /// The keys of the limits on the password check; empty without a password.
     fn login_keys(&self, items: &Items) -> Result<Vec<Key>, Error> {
-        let invitation = self.body.password.as_ref().and(self.door.link.invitation(items)?);
+        let invitation = self.body.password.as_ref().and(self.link.link.invitation(items)?);
         Ok(invitation.map_or_else(Vec::new, |invitation| {
             self.login
                 .get_or_init(|| LoginCharges::new(invitation.email().as_str(), &self.gateway))
@@ -262,7 +264,7 @@ impl Acceptance {
         }))
     }
 
-    /// Charges a check of the password; the password, unless none was given.
+    /// Charges the limits on the password check. Returns the password; none when the request has no password.
     async fn charged_password(&self, limits: &Items, now: Time) -> Result<Option<&Secret>, Error> {
         let (Some(password), Some(login)) = (&self.body.password, self.login.get()) else {
             return Ok(None);
@@ -272,8 +274,8 @@ impl Acceptance {
         Ok(Some(password))
     }
 
-    /// A new account for the invited e-mail.
-    async fn newcomer(&self, invitation: &Invitation, now: Time) -> Result<User, Error> {
+    /// A new account for the invited e-mail address.
+    async fn new_account(&self, invitation: &Invitation, now: Time) -> Result<User, Error> {
         let password = self.body.password.as_ref().ok_or(Error::PasswordRequired)?;
         check_strength(password)?;
         let hash = self.hash.get_or_try_init(|| self.app.passwords.hash(password)).await?;
@@ -292,8 +294,8 @@ impl Acceptance {
         })
     }
 
-    /// The account of the invited e-mail, once the caller is it or the password is its own.
-    async fn proven(
+    /// The account of the invited e-mail address, proved by the bearer token or the password.
+    async fn proved_account(
         &self,
         record: &EmailRecord,
         caller: Option<User>,
@@ -308,11 +310,11 @@ impl Acceptance {
             self.app.store.unproven().account(record.user_id)
         )?;
         let password = password.ok_or(Error::InvalidCredentials)?;
-        let proven = account::verify(&self.app, password, user.as_ref()).await?;
-        user.filter(|_| proven).ok_or(Error::InvalidCredentials)
+        let is_proved = account::verify(&self.app, password, user.as_ref()).await?;
+        user.filter(|_| is_proved).ok_or(Error::InvalidCredentials)
     }
 
-    /// Makes the member, all in one transaction, and answers as a login.
+    /// Makes the user a member in one transaction, and returns a session as login does.
     async fn join(&self, context: InvitationContext, mut user: User, now: Time) -> Result<AcceptedOut, Error> {
         let (_, workspace, _) = context.open()?;
         let session_id = SessionId::new(now);
@@ -340,28 +342,28 @@ impl Acceptance {
         })
     }
 
-    /// Clears away invitations to the e-mail beyond those that ended with the accepted one. They are dead already, so
-    /// that a failure only leaves rows behind.
+    /// Ends the sibling invitations that the accepting transaction left over. They are invalid already, because the invite
+    /// epoch has changed, so that a failure leaves only rows behind.
     async fn end_siblings(&self, accepted: &InvitationContext, now: Time) {
         if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(accepted, now)).await {
             tracing::warn!(%error, "dead invitations were left in their lists");
         }
     }
 
-    /// Accepting again: the same person gets another session for a while.
-    async fn again(
+    /// Repeats an acceptance: the same person gets another session, within 10 minutes after the acceptance.
+    async fn repeat(
         &self,
         context: InvitationContext,
         caller: Option<Account>,
         limits: &Items,
         now: Time,
     ) -> Result<AcceptedOut, Error> {
-        let invitation = context.invited.invitation;
+        let invitation = context.state.invitation;
         let in_time = invitation.end.is_some_and(|end| now.since(end.at) < ACCEPT_REPEAT);
         let (true, Some(user), Some(workspace)) = (in_time, context.accepted_by, context.workspace) else {
             return Err(Error::InvitationUsed);
         };
-        // What the bearer token was checked against signs in, not what was read since: a logout in between ends it.
+        // The account that authorization read, not a later read: a logout in between must make this request fail.
         let account = match caller.filter(|caller| caller.user.id == user.id) {
             Some(caller) => caller,
             None => match self.charged_password(limits, now).await? {
@@ -372,8 +374,8 @@ impl Acceptance {
                 _ => return Err(Error::InvitationUsed),
             },
         };
-        let still_there = account.user.membership.as_ref();
-        if still_there.is_none_or(|membership| membership.workspace_id != invitation.workspace_id) {
+        let membership = account.user.membership.as_ref();
+        if membership.is_none_or(|membership| membership.workspace_id != invitation.workspace_id) {
             return Err(Error::InvitationUsed);
         }
         let workspace = account.workspace.as_ref().map(WorkspaceOut::from).ok_or(Error::Stale)?;

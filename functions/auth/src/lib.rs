@@ -1,4 +1,4 @@
-//! Accounts and their sessions, invitations as those who are invited see them, and the page that their links open.
+//! Accounts and their sessions, invitations for the invitee, and the page that invitation links open.
 
 mod account;
 mod invite;
@@ -35,7 +35,7 @@ use utoipa_axum::routes;
 use account::{Account, LoginCharges};
 use wire::{LoginIn, MessageOut, RefreshIn, RegisterIn, TokensOut};
 
-/// The function's routes.
+/// The routes of the function.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(register))
@@ -55,7 +55,7 @@ pub fn router(app: App) -> Router {
     shared::http::finish(routes(), app)
 }
 
-/// Makes an account, and a workspace that it owns.
+/// Creates an account and a workspace that it owns.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/register",
@@ -112,7 +112,7 @@ fn new_user(body: &RegisterIn, hash: &PasswordHash, workspace: &Workspace, now: 
     }
 }
 
-/// Starts a session. Unknown e-mails take as long as known ones.
+/// Starts a session. Unknown and known e-mail addresses take the same time.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",
@@ -141,7 +141,7 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
     let record = email.map_or(Ok(None), |email| Unproven::email_record(&items, &email))?;
     retry_on_conflict(async || {
         let now = app.now();
-        // Both end before either counts: a charge that is let go of half-way would be made again.
+        // Both calls finish before either result counts. A charge that is dropped midway would be made again.
         let (account, settled) = tokio::join!(
             Account::of(&app, record.as_ref()),
             charges.apply(&app.store, &items, now)
@@ -157,7 +157,7 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
     .await
 }
 
-/// Gets the next pair of tokens. A refresh token is good once: using an older one ends the session.
+/// Issues the next pair of tokens. A refresh token is valid once: reuse of an older one ends the session.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/refresh",
@@ -201,7 +201,7 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
     .await
 }
 
-/// Ends all of the caller's sessions.
+/// Ends all sessions of the caller.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/logout",
@@ -233,7 +233,7 @@ async fn get_me(State(app): State<App>, caller: Caller) -> Result<Json<UserOut>,
     Ok(Json(UserOut::new(identity.user(), identity.workspace())))
 }
 
-/// The public keys that access tokens verify with, as a JWK Set (RFC 7517).
+/// The public keys that verify access tokens, as a JWK Set (RFC 7517).
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",

@@ -1,4 +1,4 @@
-//! What comes in and goes out.
+//! The bodies of the requests and responses.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub(crate) struct RegisterIn {
     /// The person's name.
     #[deserr(try_from(String) = parse_name -> Invalid)]
     pub(crate) name: Name,
-    /// Their company, which names their workspace. A blank one is none.
+    /// The person's company, which names the new workspace. A blank company counts as absent.
     #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
     #[schema(
         value_type = Option<String>,
@@ -56,13 +56,13 @@ pub(crate) struct LoginIn {
 #[derive(Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct RefreshIn {
-    /// The refresh token of the last answer.
+    /// The refresh token of the latest response.
     #[deserr(from(String) = Secret::new)]
     #[schema(value_type = String)]
     pub(crate) refresh_token: Secret,
 }
 
-/// An invitation's link.
+/// The link of an invitation.
 #[derive(Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct LinkIn {
@@ -74,7 +74,7 @@ pub(crate) struct LinkIn {
     pub(crate) token: Secret,
 }
 
-/// An invitation's link, and who accepts.
+/// The link of an invitation, and the person who accepts.
 #[derive(Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct AcceptIn {
@@ -84,11 +84,11 @@ pub(crate) struct AcceptIn {
     #[deserr(from(String) = Secret::new)]
     #[schema(value_type = String)]
     pub(crate) token: Secret,
-    /// A new person's password to be, or the password of the account that the invited e-mail has.
+    /// The password that a new person chooses, or the password of the existing account.
     #[deserr(default, from(Option<String>) = optional_secret)]
     #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 128)]
     pub(crate) password: Option<Secret>,
-    /// A new person's name. A blank one is none.
+    /// The name of a new person. A blank name counts as absent.
     #[deserr(default, try_from(Option<String>) = optional_name -> Invalid)]
     #[schema(
         value_type = Option<String>,
@@ -107,7 +107,7 @@ fn parse_name(text: String) -> Result<Name, Invalid> {
     Name::parse(&text)
 }
 
-/// A name that need not be given; a form's empty field gives none.
+/// An optional name. The empty field of a form counts as absent.
 fn optional_name(text: Option<String>) -> Result<Option<Name>, Invalid> {
     text.filter(|text| !text.trim().is_empty()).map(parse_name).transpose()
 }
@@ -116,12 +116,12 @@ fn optional_secret(text: Option<String>) -> Option<Secret> {
     text.map(Secret::new)
 }
 
-/// A session's tokens, and whose they are.
+/// The tokens of a session, and its account.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TokensOut {
-    /// Goes into `Authorization: Bearer`.
+    /// The token for `Authorization: Bearer`.
     pub(crate) access_token: String,
-    /// Gets the next pair of tokens, once.
+    /// The token that gets the next pair of tokens, once.
     pub(crate) refresh_token: String,
     /// Always `bearer`.
     pub(crate) token_type: &'static str,
@@ -131,7 +131,7 @@ pub(crate) struct TokensOut {
     pub(crate) user: UserOut,
 }
 
-/// A session's tokens, and the workspace that was joined.
+/// The tokens of a session, and the workspace that was joined.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AcceptedOut {
     #[serde(flatten)]
@@ -140,39 +140,39 @@ pub(crate) struct AcceptedOut {
     pub(crate) workspace: WorkspaceOut,
 }
 
-/// What was done.
+/// A confirmation.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MessageOut {
     /// A sentence for people.
     pub(crate) message: &'static str,
 }
 
-/// An invitation, as whoever holds its link sees it.
+/// An invitation, as the holder of its link sees it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PreviewOut {
-    /// Where to; empty when the workspace is gone.
+    /// The name of the workspace; empty when the workspace was deleted.
     workspace_name: String,
-    /// Who invites.
+    /// The e-mail address of the inviter.
     #[schema(value_type = String, format = Email)]
     invited_by_email: EmailAddress,
-    /// Who is invited.
+    /// The e-mail address of the invitee.
     #[schema(value_type = String, format = Email)]
     email: EmailAddress,
-    /// As what.
+    /// The role that the invitee will have.
     role: Role,
-    /// Until when it can be accepted; of one that ended, when it did.
+    /// The time until which the invitation can be accepted. For an invitation that has ended, the time of its end.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Time,
-    /// Where it stands.
+    /// The status of the invitation.
     status: Status,
-    /// Whether the invited e-mail has an account, which then has to prove itself.
+    /// Whether the invited e-mail address has an account. Accepting then needs its bearer token or password.
     account_exists: bool,
 }
 
 impl PreviewOut {
     pub(crate) fn new(context: &InvitationContext, now: Time) -> Result<Self, Error> {
-        let invitation = &context.invited.invitation;
-        let expires_at = context.invited.pending.as_ref().map(|pending| pending.expires_at);
+        let invitation = &context.state.invitation;
+        let expires_at = context.state.pending.as_ref().map(|pending| pending.expires_at);
         let ended_at = invitation.end.as_ref().map(|end| end.at);
         Ok(Self {
             workspace_name: context

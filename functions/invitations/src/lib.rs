@@ -39,7 +39,7 @@ use wire::{
     ExpiryIn, InvitationCancelledOut, InvitationCreateIn, InvitationIssuedOut, InvitationOut, InvitationsOut, PAGES,
 };
 
-/// The function's routes.
+/// The routes of the function.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_invitation, list_invitations))
@@ -52,7 +52,7 @@ pub fn router(app: App) -> Router {
     shared::http::finish(routes(), app)
 }
 
-/// Invites somebody by e-mail. An earlier pending invitation to the same e-mail ends.
+/// Invites a person by e-mail. An earlier pending invitation to the same e-mail address is revoked.
 #[utoipa::path(
     post,
     path = "/api/v1/workspaces/invitations",
@@ -97,15 +97,15 @@ async fn create_invitation(
     Ok((StatusCode::CREATED, Json(response)))
 }
 
-/// The workspace's pending invitations, the newest first.
+/// Lists the pending invitations of the workspace, newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/workspaces/invitations",
     tag = "invitations",
     security(("bearer" = [])),
     params(
-        ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "Invitations in the answer, at most; 100 when it is not given"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the answer before"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 100, description = "The largest number of invitations in the response; 100 by default"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the previous response"),
         ("before" = Option<String>, Query, description = "Another name for `cursor`"),
         ("offset" = Option<usize>, Query, minimum = 0, maximum = 1_000_000, description = "Invitations to skip"),
     ),
@@ -133,7 +133,7 @@ async fn list_invitations(
     let now = app.now();
     rows.retain(|row| row.status(now) == Status::Pending);
     let total = rows.len();
-    // The newest come first, so that what is behind a position sorts before it.
+    // The list is in descending order, so the rows after a position have smaller ids.
     rows.retain(|row| position.is_none_or(|position| *row.id.as_bytes() < position.id));
     let behind = rows.len().saturating_sub(page.offset);
     let shown: Vec<Pending> = rows.into_iter().skip(page.offset).take(page.limit).collect();
@@ -155,7 +155,7 @@ async fn list_invitations(
     }))
 }
 
-/// Cancels a pending or expired invitation: its link ends.
+/// Cancels a pending or expired invitation. Its link stops working.
 #[utoipa::path(
     delete,
     path = "/api/v1/workspaces/invitations/{id}",
@@ -189,7 +189,7 @@ async fn cancel_invitation(
     .await
 }
 
-/// Moves the expiry of a pending or expired invitation. Its link stays, and no mail is sent.
+/// Changes the expiry of a pending or expired invitation. The link stays the same, and no mail is sent.
 #[utoipa::path(
     patch,
     path = "/api/v1/workspaces/invitations/{id}",

@@ -1,4 +1,4 @@
-//! What comes in and goes out.
+//! The bodies and parameters of the requests and responses.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -15,33 +15,33 @@ use shared::models::text::Invalid;
 use shared::store::cursor::List;
 use utoipa::ToSchema;
 
-/// Who is to be invited.
+/// The person to invite.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct InvitationCreateIn {
-    /// Their e-mail address.
+    /// The e-mail address.
     #[schema(format = Email)]
     pub(crate) email: String,
-    /// The role they will have; `member` when it is not given.
+    /// The role that the invitee will have; `member` by default.
     #[deserr(default)]
     #[schema(value_type = Option<Role>)]
     pub(crate) role: Option<String>,
 }
 
 impl InvitationCreateIn {
-    /// The role, if it is one.
+    /// The parsed role. [`Error::InvalidRole`] when the text is not a role.
     pub(crate) fn role(&self) -> Result<Role, Error> {
         let role = self.role.as_deref().map_or(Ok(Role::Member), str::parse);
         role.map_err(|_| Error::InvalidRole)
     }
 
-    /// The address, if it is one.
+    /// The parsed address. [`Error::InvalidEmail`] when the text is not an address.
     pub(crate) fn email(&self) -> Result<EmailAddress, Error> {
         EmailAddress::parse(&self.email).map_err(|_| Error::InvalidEmail)
     }
 }
 
-/// Until when an invitation is to be valid.
+/// The new expiry of an invitation.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct ExpiryIn {
@@ -51,7 +51,7 @@ pub(crate) struct ExpiryIn {
     pub(crate) expires_at: Time,
 }
 
-/// A time without an offset is UTC: SDK 3.2.0 sends one for a `datetime` without a time zone.
+/// Parses a time. A time without an offset is in UTC: SDK 3.2.0 sends such a time for a `datetime` without a time zone.
 fn parse_time(text: String) -> Result<Time, Invalid> {
     let in_utc = format!("{text}Z");
     Time::try_from(text)
@@ -71,31 +71,31 @@ pub(crate) const PAGES: PageRules = PageRules {
 /// An invitation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvitationOut {
-    /// Its id.
+    /// The id.
     #[schema(value_type = String, format = "uuid")]
     id: InvitationId,
-    /// Who is invited.
+    /// The e-mail address of the invitee.
     #[schema(value_type = String, format = Email)]
     email: EmailAddress,
-    /// As what.
+    /// The role that the invitee will have.
     role: Role,
-    /// Where it stands.
+    /// The status.
     status: Status,
-    /// When it was made.
+    /// The time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Time,
-    /// When it ends by itself.
+    /// The expiry.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Time,
-    /// Who invites.
+    /// The e-mail address of the inviter.
     #[schema(value_type = String, format = Email)]
     invited_by_email: EmailAddress,
-    /// The fate of its mail.
+    /// The delivery status of the mail.
     delivery: Delivery,
 }
 
 impl InvitationOut {
-    /// `pending` as it stands `now`.
+    /// The response for a pending row, with its status at `now`.
     pub(crate) fn new(pending: Pending, now: Time) -> Self {
         Self {
             status: pending.status(now),
@@ -110,19 +110,19 @@ impl InvitationOut {
     }
 }
 
-/// A new invitation, with its link, which is shown this once.
+/// A new invitation with its link, which is shown only once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InvitationIssuedOut {
     #[serde(flatten)]
     pub(crate) invitation: InvitationOut,
-    /// What the mail leads to. It holds the token.
+    /// The link of the mail. It contains the token.
     pub(crate) invite_link: String,
-    /// Hours for which a new invitation is valid.
+    /// The number of hours for which a new invitation is valid.
     pub(crate) invite_ttl_hours: u64,
 }
 
 impl InvitationIssuedOut {
-    /// A new invitation, as it stood when it was made.
+    /// The response for a new invitation, with its status at creation.
     pub(crate) fn new(pending: Pending, invite_link: String) -> Self {
         let now = pending.created_at;
         let ttl = pending.expires_at.since(now);
@@ -134,19 +134,19 @@ impl InvitationIssuedOut {
     }
 }
 
-/// Pending invitations, the newest first.
+/// A page of pending invitations, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvitationsOut {
-    /// Some of them.
+    /// The invitations of the page.
     pub(crate) invitations: Vec<InvitationOut>,
-    /// How many there are.
+    /// The number of pending invitations.
     pub(crate) total: usize,
-    /// Where the next answer goes on, when there are more.
+    /// The cursor of the next page; null on the last page.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
 }
 
-/// An invitation that was cancelled.
+/// The confirmation of a cancellation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct InvitationCancelledOut {
     /// A sentence for people.

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 use wire::{MemberChangedOut, MembersOut, PAGES, RoleIn};
 
-/// The function's routes.
+/// The routes of the function.
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_members))
@@ -36,15 +36,15 @@ pub fn router(app: App) -> Router {
     shared::http::finish(routes(), app)
 }
 
-/// The workspace's members, in the order in which they joined: at most 500 an answer.
+/// Lists the members of the workspace in the order in which they joined, at most 500 in a response.
 #[utoipa::path(
     get,
     path = "/api/v1/workspaces/members",
     tag = "members",
     security(("bearer" = [])),
     params(
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Members in the answer, at most; 500 by default"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the answer that this one goes on behind")
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "The largest number of members in the response; 500 by default"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the previous response")
     ),
     responses(
         (status = 200, description = "Members", body = MembersOut),
@@ -81,7 +81,7 @@ async fn list_members(State(app): State<App>, caller: Caller, params: Params) ->
     }))
 }
 
-/// Changes a member's role. A downgrade ends all of their sessions; the role they have already changes nothing.
+/// Changes the role of a member. A downgrade ends all sessions of the member. Setting the current role changes nothing.
 #[utoipa::path(
     patch,
     path = "/api/v1/workspaces/members/{user_id}",
@@ -120,7 +120,7 @@ async fn change_member_role(
     .await
 }
 
-/// Removes a member and ends all of their sessions.
+/// Removes a member and ends all sessions of the member.
 #[utoipa::path(
     delete,
     path = "/api/v1/workspaces/members/{user_id}",
@@ -150,7 +150,7 @@ async fn remove_workspace_member(
     .await
 }
 
-/// Proves that the caller may manage members, and reads the member in question in the same call; none when the
+/// Proves that the caller may manage members, and reads the member `user_id` in the same round trip; none when the
 /// workspace has no such member.
 async fn authorize_on(app: &App, caller: &Caller, user_id: &str) -> Result<(Access, Option<Target>), Error> {
     let user_id = user_id.parse::<UserId>().ok();

@@ -1,4 +1,4 @@
-//! The bodies and parameters of the members' requests and answers.
+//! The bodies and parameters of the requests and responses.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -20,15 +20,15 @@ pub(crate) struct MemberOut {
     /// The user's id.
     #[schema(value_type = String, format = "uuid")]
     id: UserId,
-    /// Their e-mail address.
+    /// The e-mail address.
     #[schema(value_type = String, format = Email)]
     email: EmailAddress,
-    /// Their name.
+    /// The name.
     #[schema(value_type = Option<String>, required = true)]
     name: Option<Name>,
-    /// Their role.
+    /// The role in the workspace.
     role: Role,
-    /// When they joined.
+    /// The time of joining.
     #[schema(value_type = String, format = DateTime)]
     joined_at: Time,
 }
@@ -45,16 +45,16 @@ impl From<Member> for MemberOut {
     }
 }
 
-/// Some of the workspace's members.
+/// A page of the members of the workspace.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MembersOut {
     /// The members, in the order in which they joined.
     pub(crate) members: Vec<MemberOut>,
-    /// How many the workspace has.
+    /// The number of members of the workspace.
     pub(crate) total: u64,
-    /// Whether there are more behind these.
+    /// Whether there are more members after this page.
     pub(crate) truncated: bool,
-    /// Where the next answer goes on, when there are more.
+    /// The cursor of the next page; null on the last page.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
 }
@@ -67,7 +67,7 @@ pub(crate) const PAGES: PageRules = PageRules {
     cursor_names: &["cursor"],
 };
 
-/// The role that a member is to have.
+/// The new role of a member.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct RoleIn {
@@ -76,7 +76,7 @@ pub(crate) struct RoleIn {
     pub(crate) role: String,
 }
 
-/// What became of a member.
+/// The result of a change of a member.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MemberChangedOut {
     /// A sentence for people.
@@ -84,13 +84,13 @@ pub(crate) struct MemberChangedOut {
     /// The user's id.
     #[schema(value_type = String, format = "uuid")]
     user_id: UserId,
-    /// Their role; null when they are no member any more.
+    /// The role of the member; null after removal.
     #[schema(required = true)]
     role: Option<Role>,
 }
 
 impl MemberChangedOut {
-    /// They have `role`.
+    /// The member has `role`.
     pub(crate) fn changed(user_id: UserId, role: Role, change: RoleChange) -> Self {
         let message = match change {
             RoleChange::None => "The member has this role already.",
@@ -103,7 +103,7 @@ impl MemberChangedOut {
         }
     }
 
-    /// They are no member any more.
+    /// The user is not a member any more.
     pub(crate) fn removed(user_id: UserId) -> Self {
         Self {
             message: "The member has been removed.",

@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 use create::CreateWorkspace;
 use wire::{WorkspaceCreateIn, WorkspaceDeletedOut, WorkspacePatchIn, WorkspacePutIn};
 
-/// The function's routes. The documented path ends in a slash; the one without answers the same.
+/// The routes of the function. The documented path ends in a slash; the path without the slash responds the same.
 pub fn routes() -> OpenApiRouter<App> {
     let documented = routes!(
         get_workspace,
@@ -51,7 +51,7 @@ pub fn router(app: App) -> Router {
     shared::http::finish(routes(), app)
 }
 
-/// A workspace and its version.
+/// A workspace and its entity tag.
 struct Tagged {
     tag: String,
     body: WorkspaceOut,
@@ -72,7 +72,7 @@ impl IntoResponse for Tagged {
     }
 }
 
-/// The caller's workspace.
+/// Returns the caller's workspace.
 #[utoipa::path(
     get,
     path = "/api/v1/workspaces/",
@@ -88,7 +88,7 @@ async fn get_workspace(State(app): State<App>, caller: Caller) -> Result<Tagged,
     Ok(Tagged::new(access.workspace()))
 }
 
-/// Updates the workspace. `name` is required; an absent field keeps its value, null clears it.
+/// Updates the workspace. `name` is required. An absent field keeps its value; null clears it.
 #[utoipa::path(
     put,
     path = "/api/v1/workspaces/",
@@ -110,7 +110,7 @@ async fn put_workspace(
     update(&app, &caller, &if_match, || wire::parse_put(&payload)).await
 }
 
-/// Updates the workspace. An absent field keeps its value, null clears it.
+/// Updates the workspace. An absent field keeps its value; null clears it.
 #[utoipa::path(
     patch,
     path = "/api/v1/workspaces/",
@@ -144,7 +144,7 @@ async fn update(
         let access = app.authorize(caller, Action::UpdateWorkspace).await?;
         let update = parse()?;
         let workspace = access.workspace();
-        // A try whose answer was lost was applied: the version is another by its own doing.
+        // An earlier attempt of this request was applied and its response was lost. The version changed because of it.
         if workspace.changes.contains(&change) {
             return Ok(Tagged::new(workspace));
         }
@@ -158,7 +158,7 @@ async fn update(
     .await
 }
 
-/// Makes a workspace; the caller, who is in none, becomes its owner.
+/// Creates a workspace for a caller who has none. The caller becomes its owner.
 #[utoipa::path(
     post,
     path = "/api/v1/workspaces/",
@@ -189,7 +189,7 @@ async fn create_workspace(
     Ok((StatusCode::CREATED, Tagged::new(&workspace)))
 }
 
-/// Deletes the workspace of an owner who is its only member. Its pending invitations lapse.
+/// Deletes the workspace of an owner who is its only member. Its pending invitations are revoked.
 #[utoipa::path(
     delete,
     path = "/api/v1/workspaces/",
@@ -219,7 +219,7 @@ async fn delete_workspace(
             pending = app.store.invitation_list(access.tenant()).await?;
         }
         if let Some(too_many) = pending.get(CLEARED_MAX..).filter(|rest| !rest.is_empty()) {
-            // More than a transaction holds. The counter moves with them: the rest takes another look.
+            // More than one transaction can hold. Clearing them changes the counter, so the rest is decided from a fresh read.
             app.store.invitation_clear(&access, too_many, now).await?;
             return Err(Error::Stale);
         }

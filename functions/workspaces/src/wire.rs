@@ -1,4 +1,4 @@
-//! The bodies of the workspaces' requests and answers.
+//! The bodies of the requests and responses.
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -11,20 +11,20 @@ use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A workspace to be made.
+/// A new workspace.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct WorkspaceCreateIn {
-    /// Its name: trimmed, 1–255 characters.
+    /// The name: trimmed, 1–255 characters.
     #[deserr(try_from(&String) = Name::parse -> Invalid)]
     pub(crate) name: Name,
 }
 
-/// What changes of a workspace: an absent field keeps its value, null clears it.
+/// A change of a workspace. An absent field keeps its value; null clears it.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct WorkspacePatchIn {
-    /// Its name: trimmed, 1–255 characters. It cannot be cleared.
+    /// The name: trimmed, 1–255 characters. It cannot be cleared.
     #[deserr(default, try_from(&String) = self::renamed -> Invalid)]
     #[schema(value_type = Name, required = false)]
     name: Option<Name>,
@@ -44,7 +44,7 @@ pub(crate) struct WorkspacePatchIn {
     #[deserr(default, try_from(Option<String>) = self::description -> Invalid)]
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Change<String>,
-    /// A time zone of the IANA database; cleared, it is UTC.
+    /// A time zone of the IANA database; UTC when cleared.
     #[deserr(default, try_from(Option<String>) = self::timezone -> Invalid)]
     #[schema(value_type = Option<String>, format = "time-zone", min_length = 1)]
     timezone: Change<String>,
@@ -56,7 +56,7 @@ pub(crate) struct WorkspacePatchIn {
     #[deserr(default, try_from(Option<String>) = self::web_url -> Invalid)]
     #[schema(value_type = Option<String>, format = "uri", max_length = 2048)]
     slack_connect_url: Change<String>,
-    /// Units for display; cleared, they are imperial.
+    /// Units for display; imperial when cleared.
     #[deserr(default, try_from(Option<String>) = self::unit_system -> Invalid)]
     #[schema(value_type = Option<UnitSystem>)]
     unit_system: Change<UnitSystem>,
@@ -66,7 +66,7 @@ pub(crate) struct WorkspacePatchIn {
     map_home: Change<String>,
 }
 
-/// A change that names the workspace. Its other fields are those of [`WorkspacePatchIn`], read from the same body.
+/// The required name of a PUT. The other fields are those of [`WorkspacePatchIn`], read from the same body.
 #[derive(Debug, Deserr)]
 #[deserr(error = FieldErrors)]
 pub(crate) struct WorkspacePutIn {
@@ -87,7 +87,7 @@ impl ToSchema for WorkspacePutIn {
     }
 }
 
-/// The workspace is gone.
+/// The confirmation of a deletion.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WorkspaceDeletedOut {
     /// A sentence for people.
@@ -117,22 +117,22 @@ impl From<WorkspacePatchIn> for WorkspaceUpdate {
     }
 }
 
-/// The update that a PATCH asks for.
+/// Parses the update of a PATCH.
 pub(crate) fn parse_patch(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
     payload.parse::<WorkspacePatchIn>().map(WorkspaceUpdate::from)
 }
 
-/// The update that a PUT asks for: a PATCH whose name is there. Every fault is told, and once.
+/// Parses the update of a PUT: a PATCH with a name. The result lists every field error once.
 pub(crate) fn parse_put(payload: &Payload) -> Result<WorkspaceUpdate, Error> {
     match (payload.parse::<WorkspacePutIn>(), parse_patch(payload)) {
         (Ok(put), Ok(update)) => Ok(WorkspaceUpdate {
             name: Some(put.name),
             ..update
         }),
-        (Err(Error::Validation(mut faults)), Err(Error::Validation(others))) => {
-            let new: Vec<_> = others.into_iter().filter(|fault| !faults.contains(fault)).collect();
-            faults.extend(new);
-            Err(Error::Validation(faults))
+        (Err(Error::Validation(mut errors)), Err(Error::Validation(others))) => {
+            let new: Vec<_> = others.into_iter().filter(|error| !errors.contains(error)).collect();
+            errors.extend(new);
+            Err(Error::Validation(errors))
         }
         (Err(error), _) | (_, Err(error)) => Err(error),
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn absent_keeps_null_clears_and_a_value_sets() {
+    async fn an_absent_field_is_kept_null_clears_and_a_value_sets() {
         let body =
             r#"{"website":null,"timezone":"europe/berlin","billing_email":" Ann@Example.com ","map_home":{"z":1}}"#;
         let update = parse_patch(&payload(body).await).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_fault_of_a_put_is_told_once() {
+    async fn a_put_lists_every_field_error_once() {
         let body = payload(r#"{"website":"ftp://x","unit_system":5,"map_home":[]}"#).await;
         assert_eq!(
             at(parse_put(&body)),

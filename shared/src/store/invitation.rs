@@ -1,5 +1,6 @@
-//! Invitations: the pending row of the workspace's list, the item found by the id alone, and the guard that keeps one
-//! pending invitation per e-mail and workspace. The three are born and end in one transaction.
+//! Invitations. Each has three items: the pending row in the workspace's list, the item that is found by the id alone, and
+//! the guard, which allows one pending invitation for an e-mail address and workspace. One transaction creates the three,
+//! and one transaction ends them.
 
 mod link;
 mod mail;
@@ -33,24 +34,26 @@ pub struct Guard {
     pub invitation_id: InvitationId,
     /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The role it is for: replacing it takes the rank that cancelling it takes.
+    /// The role of the invitation. Replacing an invitation requires the same rank as cancelling it.
     pub role: Role,
 }
 
-/// Other invitations that one accepting transaction ends with it: four writes each, of a hundred.
+/// Sibling invitations that one accepting transaction ends. Each takes four of the hundred writes.
 pub const SIBLINGS_MAX: usize = 20;
-/// Rounds in which dead invitations of an e-mail are cleared away: what is left after them only stands in lists.
+/// Rounds in which the remaining siblings are ended. Siblings that are left after them are invalid, and only their rows
+/// remain.
 const CLEARING_ROUNDS_MAX: usize = 10;
-/// Invitations that one transaction clears away, alone or with their workspace: three writes each, of a hundred.
+/// Invitations that one transaction revokes, alone or with their workspace. Each takes three of the hundred writes.
 pub const CLEARED_MAX: usize = 30;
 
-/// The items of an invitation of the caller's workspace, to be read beside others.
+/// The keys of an invitation of the caller's workspace.
 #[must_use]
 pub fn invitation_keys(tenant: Tenant, id: InvitationId) -> Vec<Key> {
     vec![Key::invitation(id), Key::pending(tenant.workspace_id(), id)]
 }
 
-/// An invitation of the caller's own workspace, from items read with [`keys`]; none for another workspace's.
+/// An invitation of the caller's workspace, from items that were read with [`invitation_keys`]; none for an invitation of
+/// another workspace.
 pub fn invitation_take(items: &mut Items, tenant: Tenant, id: InvitationId) -> Result<Option<InvitationState>, Error> {
     let invitation: Option<Invitation> = items.take(&Key::invitation(id))?;
     let pending = items.take(&Key::pending(tenant.workspace_id(), id))?;
@@ -75,16 +78,16 @@ pub fn invitee_take(
     Ok((items.peek(&record)?, items.peek(&guard)?))
 }
 
-/// A new invitation and what it was decided on.
+/// A new invitation, and the state that it was decided on.
 #[derive(Debug)]
 pub struct NewInvitation<'a> {
     /// The invitation.
     pub invitation: &'a Invitation,
-    /// Its pending part.
+    /// The pending row.
     pub pending: &'a Pending,
     /// The pending invitation that it replaces.
     pub replaced: Option<InvitationId>,
-    /// Its mail, unless that is withheld.
+    /// The mail; none when it is withheld.
     pub mail: Option<NewMail<'a>>,
     /// The admission of the operation that creates it.
     pub admitted: &'a Admitted,
@@ -93,16 +96,16 @@ pub struct NewInvitation<'a> {
 /// The mail of a new invitation.
 #[derive(Debug)]
 pub struct NewMail<'a> {
-    /// When it is due again, should the function end before its fate is known.
+    /// The time at which the mail is due again when the function ends before it records the delivery status.
     pub due_at: Time,
-    /// The slot of the recipient's budget that it takes.
+    /// The slot of the recipient's budget that the mail takes.
     pub slot: &'a Slot,
 }
 
 impl Store {
-    /// Makes an invitation, ending the one it replaces, and marks its mail as due, unless that is withheld. [`Error::Stale`] when the e-mail's
-    /// owner, its pending invitation, the room for one more or a slot is no longer as read. `email` is the
-    /// record as read, or none when there was none; a resend does not depend on where its invitee is.
+    /// Creates an invitation, revokes the one that it replaces, and marks its mail as due, unless the mail is withheld.
+    /// `email` is the e-mail item as read; none when there was no item. [`Error::Stale`] when the e-mail item, the guard,
+    /// the number of pending invitations or a slot has changed since the read.
     pub async fn invitation_create(
         &self,
         access: &Access,
@@ -121,7 +124,8 @@ impl Store {
         self.commit(created(access, &new, now).and(check)).await
     }
 
-    /// Makes a new invitation in the place of `new.replaced`.
+    /// Creates a new invitation that replaces `new.replaced`. Unlike [`Store::invitation_create`], it does not require that
+    /// the invitee is in no workspace.
     pub async fn invitation_resend(&self, access: &Access, new: NewInvitation<'_>) -> Result<(), Error> {
         let now = new.invitation.created_at;
         let check = Write::check(
@@ -132,7 +136,7 @@ impl Store {
         self.commit(created(access, &new, now).and(check)).await
     }
 
-    /// Moves the expiry of `pending`, as read; [`Error::Stale`] when it ended or moved meanwhile.
+    /// Changes the expiry of `pending`. [`Error::Stale`] when the invitation ended, or its expiry changed, after the read.
     pub async fn invitation_extend(&self, access: &Access, pending: &Pending, to: Time) -> Result<Pending, Error> {
         let key = Key::pending(access.workspace().id, pending.id);
         let write = Write::update(key, "SET #expires_at = :expires_at")
@@ -149,11 +153,11 @@ impl Store {
 
     /// Declines a pending invitation for the holder of its link. [`Error::Stale`] when it ended after it was read.
     pub async fn invitation_decline(&self, context: &InvitationContext, now: Time) -> Result<(), Error> {
-        let invitation = &context.invited.invitation;
+        let invitation = &context.state.invitation;
         self.commit(revoked(invitation.workspace_id, invitation, now)).await
     }
 
-    /// Revokes pending invitations of a workspace, some at a time, until none of `rows` is left.
+    /// Revokes the pending invitations `rows` of the caller's workspace, in several transactions.
     pub async fn invitation_clear(&self, access: &Access, rows: &[Pending], now: Time) -> Result<(), Error> {
         for chunk in rows.chunks(CLEARED_MAX) {
             let workspace_id = access.workspace().id;
@@ -168,7 +172,7 @@ impl Store {
 
     /// Ends the sibling invitations of an accepted invitation that the accepting transaction left over.
     pub async fn invitation_siblings_end(&self, accepted: &InvitationContext, now: Time) -> Result<(), Error> {
-        let email = &accepted.invited.invitation.email;
+        let email = &accepted.state.invitation.email;
         for _ in 0..CLEARING_ROUNDS_MAX {
             let (_, guards) = self.email_guards(email).await?;
             if guards.is_empty() {
@@ -182,9 +186,8 @@ impl Store {
         Ok(())
     }
 
-    /// Accepts an invitation: it is used, the member is there, the user's workspace is set, the counters moved, and
-    /// other invitations to the e-mail are dead, all in one transaction. [`Error::Stale`] when anything it was decided
-    /// on changed.
+    /// Accepts an invitation in one transaction: ends the invitation, creates the member, sets the user's workspace, changes
+    /// the counters, and ends sibling invitations. [`Error::Stale`] when the state that the decision was based on changed.
     pub async fn invitation_accept(
         &self,
         context: &InvitationContext,
@@ -192,7 +195,7 @@ impl Store {
         now: Time,
     ) -> Result<Membership, Error> {
         let (pending, workspace, inviter) = context.open()?;
-        let invitation = &context.invited.invitation;
+        let invitation = &context.state.invitation;
         let user = accepting.user;
         let membership = Membership::new(workspace.id, invitation.role, now, workspace.epoch, user.epoch);
         let [pending_end, guard_end, invitation_end] = ended(
@@ -216,22 +219,22 @@ impl Store {
         .bind(":minus", -1)
         .bind(":owners", owners)
         .bind(":epoch", workspace.epoch);
-        let inviter_still_may =
+        let inviter_unchanged =
             Write::check(Key::user(inviter.id), "#membership = :membership").bind(":membership", &inviter.membership);
-        let with_membership_condition = accepting.writes(&membership, context.email.as_ref(), now);
+        let account_writes = accepting.writes(&membership, context.email.as_ref(), now);
         let writes = Writes::new()
             .and(pending_end)
             .and(guard_end)
             .and(invitation_end)
             .and(counted)
-            .and(inviter_still_may)
+            .and(inviter_unchanged)
             .and(Write::create(
                 "member",
                 Key::member(workspace.id, now, user.id),
                 &Member::of(user, &membership),
             ))
             .witnessed()
-            .all(with_membership_condition)
+            .all(account_writes)
             .all(
                 context
                     .siblings
@@ -243,16 +246,16 @@ impl Store {
     }
 }
 
-/// Who accepts: a new account, or one that was read; and the session that starts with it.
+/// The account that accepts, and its new session.
 #[derive(Debug)]
 pub struct Accepting<'a> {
-    /// The account; a new one has the e-mail of the invitation and no item yet.
+    /// The account. A new account has the e-mail address of the invitation, and no item yet.
     pub user: &'a User,
     /// The session's id.
     pub session_id: SessionId,
     /// The session.
     pub session: &'a Session,
-    /// Sessions that make room for it.
+    /// The sessions that end to make room for the new one.
     pub evicted: &'a [SessionId],
 }
 
@@ -329,8 +332,8 @@ fn created(access: &Access, new: &NewInvitation<'_>, now: Time) -> Writes {
     }
 }
 
-/// The writes that end a pending invitation: its row, its guard, and, last, how it ended. That is written once: it can
-/// witness the ending.
+/// The writes that end a pending invitation: its pending row, its guard and, last, its end. The end is written only once, so
+/// that it can be the witness of the transaction.
 pub(super) fn ended(
     workspace: WorkspaceId,
     id: InvitationId,

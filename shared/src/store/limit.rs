@@ -1,5 +1,5 @@
-//! Rate limits in the table: an item holds a ring of slots, `s<i>` (when it was taken, in milliseconds) and `n<i>`
-//! (by which call).
+//! Rate limits in the table. An item holds a ring of slots. Attribute `s<i>` is the time at which slot `i` was taken, in
+//! milliseconds, and `n<i>` identifies the call that took it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,17 +11,17 @@ use crate::clock::Time;
 use crate::error::Error;
 use crate::models::limit::{BudgetState, Rule, SlotTimes};
 
-/// Seconds that an item outlives its last slot: a clock that is behind must not let it go early.
+/// Seconds that an item outlives its last slot. A clock that runs behind must not remove the item early.
 const CLOCKS_APART_S: i64 = 900;
 
-/// A rule applied to somebody.
+/// A limit rule applied to a subject, such as a user or a source address.
 #[derive(Clone, Debug)]
 pub struct Limit {
     rule: Rule,
     subject: String,
 }
 
-/// A slot that a call is about to take.
+/// A slot that a call is going to take.
 #[derive(Debug)]
 pub struct Slot {
     key: Key,
@@ -33,7 +33,7 @@ pub struct Slot {
 }
 
 impl Limit {
-    /// `rule` for `subject`.
+    /// The limit of `rule` for `subject`.
     #[must_use]
     pub fn new(rule: Rule, subject: &(impl ToString + ?Sized)) -> Self {
         Self {
@@ -42,43 +42,43 @@ impl Limit {
         }
     }
 
-    /// The item that holds its slots.
+    /// The key of the item that holds the slots.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::limit(self.rule.name, &self.subject)
     }
 
-    /// A free slot, from items that were read with [`Limit::key`]; [`Error::RateLimited`] when there is none.
+    /// Selects a free slot from items that were read with [`Limit::key`]. [`Error::RateLimited`] when no slot is free.
     pub fn slot(&self, items: &Items, now: Time) -> Result<Slot, Error> {
         let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
         let salt = usize::from(u16::from_be_bytes(crate::ids::random_bytes()));
         let free = self.rule.free_slot(&stamps, now, salt).map_err(Error::RateLimited)?;
-        Ok(self.taking(free.index, now))
+        Ok(self.slot_at(free.index, now))
     }
 
-    /// What it has for one call more, as a budget that refuses nobody: from items that were read with [`Limit::key`].
+    /// The state of a budget, from items that were read with [`Limit::key`].
     #[must_use]
     pub fn budget_state(&self, items: &Items, now: Time) -> BudgetState {
         let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
         self.rule.budget_state(&stamps, now)
     }
 
-    /// The turn after `turn`, unread.
+    /// Predicts the state of a budget after `state`, without a read.
     #[must_use]
-    pub fn budget_state_after(&self, turn: BudgetState, now: Time) -> BudgetState {
-        self.rule.budget_state_after(turn, now)
+    pub fn budget_state_after(&self, state: BudgetState, now: Time) -> BudgetState {
+        self.rule.budget_state_after(state, now)
     }
 
-    /// The slot of a turn; none when the budget is spent.
+    /// The slot that `state` names; none when the budget is spent.
     #[must_use]
-    pub fn slot_of(&self, turn: BudgetState, now: Time) -> Option<Slot> {
-        match turn {
-            BudgetState::Slot { index } => Some(self.taking(index, now)),
+    pub fn slot_of(&self, state: BudgetState, now: Time) -> Option<Slot> {
+        match state {
+            BudgetState::Slot { index } => Some(self.slot_at(index, now)),
             BudgetState::Spent { .. } => None,
         }
     }
 
-    fn taking(&self, index: usize, now: Time) -> Slot {
+    fn slot_at(&self, index: usize, now: Time) -> Slot {
         Slot {
             key: self.key(),
             index,
@@ -102,7 +102,7 @@ fn stamps(item: &Item) -> SlotTimes {
 }
 
 impl Slot {
-    /// The write that takes the slot, if it is still free: as part of a transaction, or by [`Store::slot_take`].
+    /// The write that takes the slot if it is still free, for a transaction or for [`Store::slot_take`].
     #[must_use]
     pub(crate) fn write(&self) -> Write {
         Write::upsert(
@@ -125,8 +125,8 @@ impl Slot {
 }
 
 impl Store {
-    /// Takes a slot. [`Error::Stale`] when another call took it first; a retry that finds the slot taken by its own
-    /// first try, whose answer was lost, has it.
+    /// Takes a slot. [`Error::Stale`] when a concurrent call took it first. A retry succeeds when an earlier attempt of the
+    /// same call, whose response was lost, took the slot.
     pub async fn slot_take(&self, slot: &Slot) -> Result<(), Error> {
         match self.update_one::<serde::de::IgnoredAny>(slot.write()).await {
             Err(UpdateError::Condition(Some(item))) if slot.was_taken_by_this_call(&item) => Ok(()),
@@ -134,7 +134,7 @@ impl Store {
         }
     }
 
-    /// Takes a slot of `limit`, of which `items` were just read, choosing again while others are faster.
+    /// Takes a slot of `limit`, first from `items`, then from fresh reads while concurrent calls take the selected slots.
     pub async fn limit_charge(&self, limit: &Limit, items: &Items, now: Time) -> Result<(), Error> {
         match self.slot_take(&limit.slot(items, now)?).await {
             Err(Error::Stale) => {}
@@ -148,7 +148,7 @@ impl Store {
     }
 }
 
-/// A limit that a request is charged for once, however often it decides again.
+/// A limit that a request is charged for once, even when its decision runs several times.
 #[derive(Debug)]
 pub struct Charge {
     /// The limit.
@@ -157,7 +157,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// A charge that is still due.
+    /// A charge that was not applied yet.
     #[must_use]
     pub fn new(limit: Limit) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl Charge {
         }
     }
 
-    /// Refuses early, from what was read, when the limit has no room and the charge is still due.
+    /// Refuses the request when the items show that the limit is used up and the charge was not applied yet.
     pub fn check(&self, items: &Items, now: Time) -> Result<(), Error> {
         if self.charged.load(Ordering::SeqCst) {
             return Ok(());
@@ -174,12 +174,12 @@ impl Charge {
         self.limit.slot(items, now).map(|_| ())
     }
 
-    /// Charges, unless that was done.
+    /// Charges the limit, unless an earlier decision of the request did.
     pub async fn apply(&self, store: &Store, items: &Items, now: Time) -> Result<(), Error> {
         if self.charged.load(Ordering::SeqCst) {
             return Ok(());
         }
-        // On the heap: callers wait for it beside other reads, and their futures would grow large.
+        // On the heap, because callers await this future together with others, and their own futures would grow large.
         Box::pin(store.limit_charge(&self.limit, items, now)).await?;
         self.charged.store(true, Ordering::SeqCst);
         Ok(())

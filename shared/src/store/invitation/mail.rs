@@ -1,4 +1,4 @@
-//! The mail of a pending invitation: claimed, its fate recorded and moved on.
+//! The mail of a pending invitation: its claim and its delivery status.
 
 use super::super::keys::due_in_index;
 use super::super::write::UpdateError;
@@ -10,8 +10,8 @@ use crate::models::delivery::{Delivery, DeliveryStatus};
 use crate::models::invitation::Pending;
 
 impl Unproven<'_> {
-    /// Takes a due mail for this caller alone until `held_until`: the pending part, or none when it ended, its mail is due
-    /// no more, or another call took it since `place` was read.
+    /// Claims a due mail until `held_until`. Returns the pending row; none when the invitation ended, the mail is not due any
+    /// more, or a concurrent worker claimed it after `index_key` was read.
     pub async fn invitation_mail_claim(
         self,
         workspace: WorkspaceId,
@@ -31,9 +31,9 @@ impl Unproven<'_> {
         }
     }
 
-    /// Records what became of a mail that the caller held until `held_until`, and when it is due again, if it is. Answers
-    /// the fate that stands then: it may have been recorded before, from what the mail service told, or by another
-    /// caller, should the hold have ended; none when the invitation ended.
+    /// Records the delivery status of a mail that the caller claimed until `held_until`, and when the mail is due again.
+    /// Returns the status that the row has afterwards, which a delivery event or, after the lease, another worker may have
+    /// recorded before; none when the invitation ended.
     pub async fn invitation_delivery_record(
         self,
         workspace: WorkspaceId,
@@ -53,7 +53,7 @@ impl Unproven<'_> {
             .when("#delivery.#status = :queued")
             .bind(":delivery", delivery)
             .bind(":queued", DeliveryStatus::Queued);
-        // That it left is true whoever holds it now.
+        // A mail that was sent stays sent, even when another worker holds the claim now.
         let write = if delivery.status == DeliveryStatus::Sent {
             write
         } else {
@@ -69,7 +69,7 @@ impl Unproven<'_> {
         }
     }
 
-    /// The fate of a pending invitation's mail; none when it ended.
+    /// The delivery status of the mail of a pending invitation; none when the invitation ended.
     pub async fn invitation_delivery(
         self,
         workspace: WorkspaceId,
@@ -80,8 +80,8 @@ impl Unproven<'_> {
         Ok(pending.map(|pending| pending.delivery))
     }
 
-    /// Moves the fate of a pending invitation's mail from `read` to one in which it is due no more. [`Error::Stale`] when
-    /// it moved or the invitation ended meanwhile.
+    /// Changes the delivery status from `read` to `to`, after which the mail is not due any more. [`Error::Stale`] when the
+    /// status changed or the invitation ended after the read.
     pub async fn invitation_delivery_move(
         self,
         workspace: WorkspaceId,

@@ -1,4 +1,4 @@
-//! Reading invitations: by their link, and as the workspace's list.
+//! Reads of invitations: by link, and as the workspace's list.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -21,25 +21,25 @@ use crate::models::workspace::Workspace;
 #[non_exhaustive]
 pub struct InvitationContext {
     /// The invitation.
-    pub invited: InvitationState,
-    /// Its workspace, unless that is gone.
+    pub state: InvitationState,
+    /// The workspace; none when it was deleted.
     pub workspace: Option<Workspace>,
-    /// Who invited.
+    /// The inviter; none when the account was deleted.
     pub inviter: Option<User>,
-    /// Who accepted it, if somebody did.
+    /// The account that accepted; none when the invitation was not accepted.
     pub accepted_by: Option<User>,
-    /// Whose the e-mail is.
+    /// The e-mail item; none when the address has no account.
     pub email: Option<EmailRecord>,
-    /// The e-mail's pending invitations to other workspaces, as many as end with this one.
+    /// The sibling invitations that end when this invitation is accepted.
     pub siblings: Vec<Guard>,
 }
 
 impl InvitationContext {
-    /// Whether the invitation can still be accepted, its time apart: it has not ended, its e-mail joined nowhere by
-    /// another invitation since, and its inviter still has the right to send it.
+    /// Checks whether the invitation can still be accepted, apart from its expiry: it has not ended, its invitee has not
+    /// accepted another invitation since, and its inviter still has the right to send it.
     pub fn open(&self) -> Result<(&Pending, &Workspace, &User), Error> {
-        let pending = self.invited.open()?;
-        let invitation = &self.invited.invitation;
+        let pending = self.state.open()?;
+        let invitation = &self.state.invitation;
         let joined_since = self
             .email
             .as_ref()
@@ -58,7 +58,7 @@ impl InvitationContext {
         }
     }
 
-    /// Where the invitation stands now; [`Error::Stale`] when what was read does not fit together.
+    /// The status of the invitation at `now`. [`Error::Stale`] when the items are from before and after a change.
     pub fn status(&self, now: Time) -> Result<Status, Error> {
         match self.open() {
             Ok((pending, ..)) => Ok(pending.status(now)),
@@ -90,7 +90,7 @@ impl Store {
         Ok(record.is_some_and(|record| record.invite_epoch > invitation.invite_epoch))
     }
 
-    /// The e-mail's record and its guards, a bounded number of them.
+    /// The e-mail item and a bounded number of guards of an address.
     pub(super) async fn email_guards(&self, email: &EmailAddress) -> Result<(Option<EmailRecord>, Vec<Guard>), Error> {
         let (mut record, mut guards) = (None, Vec::new());
         let (mut left, mut start) = (SIBLINGS_MAX + 2, None);
@@ -103,7 +103,7 @@ impl Store {
                 .key_condition_expression("#pk = :pk")
                 .expression_attribute_names("#pk", table::PK)
                 .expression_attribute_values(":pk", AttributeValue::S(email_partition(email)))
-                // The record sorts before the guards; the invitation's own guard may be among them.
+                // The e-mail item sorts before the guards. The guards may include that of the invitation itself.
                 .limit(i32::try_from(left).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
@@ -122,7 +122,7 @@ impl Store {
                     record = Some(parse(item)?);
                 }
             }
-            // A page may end early, before its first item even.
+            // A page may end early, even before its first item.
             start = page.last_evaluated_key;
             if start.is_none() || left == 0 {
                 return Ok((record, guards));
@@ -130,7 +130,8 @@ impl Store {
         }
     }
 
-    /// All pending invitations of a workspace, expired ones included, newest first: at most [`PENDING_MAX`](crate::models::invitation::PENDING_MAX) rows.
+    /// All pending invitations of a workspace, including expired ones, newest first: at most
+    /// [`PENDING_MAX`](crate::models::invitation::PENDING_MAX) rows.
     pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
         let mut rows = Vec::new();
         let mut start = None;
@@ -193,16 +194,15 @@ impl Unproven<'_> {
             accepted_by: accepted_by.map_or(Ok(None), |key| items.take(&key))?,
             email,
             siblings,
-            invited: InvitationState {
+            state: InvitationState {
                 pending: items.take(&pending)?,
                 invitation,
             },
         };
-        // What speaks against it may be that it was accepted between the reads. Its end was written with that, so that
-        // a read after them tells.
-        let id = context.invited.invitation.id;
-        let is_dead =
-            context.invited.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
+        // The refusal may be the effect of an acceptance between the reads. The acceptance writes the invitation's end in the
+        // same transaction, so a later read of the invitation shows it.
+        let id = context.state.invitation.id;
+        let is_dead = context.state.invitation.end.is_none() && matches!(context.open(), Err(Error::InvitationRevoked));
         if is_dead && self.invitation(id).await?.is_none_or(|again| again.end.is_some()) {
             return Err(Error::Stale);
         }
