@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use futures::future::BoxFuture;
 use shared::{
     App,
     event::{self, Deadline, EventError},
     http::openapi::Errors,
+    telemetry,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -59,7 +62,7 @@ macro_rules! triggered {
     ($($name:literal $library:ident),*) => {
         [$(Triggered {
             name: $name,
-            call: |app, event, deadline| Box::pin(event::call($library::handle, app, event, deadline)),
+            call: |app, event, deadline| Box::pin(event::call($library::handle, app.in_function($name), event, deadline)),
         }),*]
     };
 }
@@ -75,7 +78,7 @@ pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
 /// Calls the function of this name as Lambda does; none when there is no such function.
 pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
     if let Some(function) = named(name) {
-        let service = shared::lambda::service((function.router)(app));
+        let service = shared::lambda::service((function.router)(app.in_function(name)));
         let answer = invoke::http(service, event).await;
         return Some(answer.map_err(|malformed| EventError::Malformed(malformed.to_string())));
     }
@@ -97,9 +100,14 @@ pub fn names() -> Vec<&'static str> {
 /// How long a call by a trigger may take: what the template gives the longest of them.
 const CALL_MAX: Duration = Duration::from_secs(900);
 
-/// The routes of all functions as one.
+/// The routes of all functions as one router. The log names the function of each route.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    FUNCTIONS
-        .iter()
-        .fold(OpenApiRouter::new(), |all, function| all.merge((function.routes)()))
+    FUNCTIONS.iter().fold(OpenApiRouter::new(), |all, function| {
+        let name = function.name;
+        let named = middleware::from_fn(async move |request: Request, next: Next| {
+            telemetry::record_function(name);
+            next.run(request).await
+        });
+        all.merge((function.routes)().route_layer(named))
+    })
 }

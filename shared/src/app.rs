@@ -176,6 +176,19 @@ impl App {
         self.keys.load(Some(&own), self.now())
     }
 
+    /// This app as `function` of a process that contains several functions.
+    #[must_use]
+    pub fn in_function(&self, function: &str) -> Self {
+        let config = Config {
+            function: function.to_owned(),
+            ..(*self.config).clone()
+        };
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
     /// The clock's current time.
     #[must_use]
     pub fn now(&self) -> Time {

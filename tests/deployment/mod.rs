@@ -4,4 +4,5 @@ pub mod budget;
 pub mod deployment;
 pub mod events;
 pub mod house;
+pub mod log_lines;
 pub mod proofs;

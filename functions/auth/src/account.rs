@@ -12,7 +12,7 @@ use shared::secret::Secret;
 use shared::store::account::EmailRecord;
 use shared::store::limit::{Charge, Limit};
 use shared::store::{Items, Key, Store};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
 
 use crate::wire::TokensOut;
 
@@ -69,6 +69,7 @@ impl Account {
     /// The tokens of a session as it stands.
     pub(crate) fn tokens(&self, app: &App, id: SessionId, session: &Session, now: Time) -> Result<TokensOut, Error> {
         let issuer = app.issuer()?;
+        telemetry::record_caller(self.user.id, self.workspace.as_ref().map(|workspace| workspace.id));
         // The session's own workspace, so that the same generation always has the same token.
         let refresh = RefreshToken {
             user_id: self.user.id,

@@ -22,7 +22,7 @@ use shared::store::account::EmailRecord;
 use shared::store::invitation::{Accepting, InvitationContext, InvitationLink, SIBLINGS_MAX};
 use shared::store::limit::{Charge, Limit};
 use shared::store::{Items, Key, retry_on_conflict};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
 use tokio::sync::OnceCell;
 
 use crate::account::{self, Account, LoginCharges};
@@ -158,6 +158,7 @@ impl Door {
         let charged = self.charge.apply(&app.store, items, now);
         if let Some(invitation) = self.link.invitation(items)? {
             let (context, ()) = tokio::try_join!(app.store.invitation_context(invitation), charged)?;
+            telemetry::record_workspace(context.invited.invitation.workspace_id);
             Ok(context)
         } else {
             charged.await?;
@@ -317,7 +318,7 @@ impl Acceptance {
     /// that a failure only leaves rows behind.
     async fn end_siblings(&self, accepted: &InvitationContext, now: Time) {
         if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(accepted, now)).await {
-            tracing::warn!(%error, "dead invitations were left in their lists");
+            tracing::warn!(%error, "ended sibling invitations not removed from their lists");
         }
     }
 

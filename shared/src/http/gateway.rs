@@ -1,4 +1,4 @@
-//! What the gateway in front says of a request. Nothing of it comes from a header that a client sets.
+//! What API Gateway reports about a request. No field comes from a header that a client sets.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -10,19 +10,19 @@ use url::Url;
 use crate::config::Config;
 use crate::error::Error;
 
-/// What the gateway says of a request.
+/// What API Gateway reports about a request.
 #[derive(Clone, Debug, Default)]
 pub struct Gateway {
     /// The request's id.
     pub request_id: String,
-    /// Where it comes from.
+    /// The source address.
     pub source_ip: Option<IpAddr>,
-    /// The name under which the API was called.
+    /// The domain name that the request was sent to.
     pub domain_name: Option<String>,
 }
 
 impl Gateway {
-    /// The subject of limits per address. An IPv6 customer has a /64, so that is one address.
+    /// The source address as the subject of limits. An IPv6 customer has a /64, so a /64 counts as one address.
     #[must_use]
     pub fn address(&self) -> String {
         match self.source_ip.map(|ip| ip.to_canonical()) {
@@ -35,7 +35,7 @@ impl Gateway {
         }
     }
 
-    /// The origin of links into this API.
+    /// The origin of links to this API.
     pub fn origin(&self, config: &Config) -> Result<Url, Error> {
         if let Some(url) = &config.public_url {
             return Ok(url.clone());
@@ -65,15 +65,15 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_is_one_address() {
-        let of = |ip: &str| {
+        let address = |ip: &str| {
             Gateway {
                 source_ip: ip.parse().ok(),
                 ..Gateway::default()
             }
             .address()
         };
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
+        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
+        assert_eq!(address("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }
