@@ -160,9 +160,9 @@ impl App {
         })
     }
 
-    /// Opens the connection to the table, loads the published public keys, and publishes this function's own keys when it
-    /// has a signing key. A cold start continues when this fails: the first request with an unknown key id loads the keys
-    /// again.
+    /// Opens the connection to the table, loads the published public keys, and publishes this function's own keys when
+    /// it has a signing key. A cold start continues when this fails: the first request with an unknown key id loads the
+    /// keys again.
     pub async fn warm(&self) -> Result<(), Error> {
         let store = self.store.unproven();
         let published = store.jwks().await?;

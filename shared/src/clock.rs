@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time, to the millisecond, UTC.
 ///
-/// The text form is RFC 3339 with a fixed width (`2026-01-02T03:04:05.678Z`), so that texts sort as times do, in sort keys
-/// and in condition expressions.
+/// The text form is RFC 3339 with a fixed width (`2026-01-02T03:04:05.678Z`), so that texts sort as times do, in sort
+/// keys and in condition expressions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Time(i64);
@@ -128,8 +128,8 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// The system's clock plus an offset. Clones share the offset, so that the local stack and the tests can advance all parts
-/// of a process together.
+/// The system's clock plus an offset. Clones share the offset, so that the local stack and the tests can advance all
+/// parts of a process together.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset_ms: Arc<AtomicI64>,

@@ -60,8 +60,8 @@ impl Deadline {
         CURRENT.scope((self, DAY), work).await
     }
 
-    /// Runs `work` like [`Deadline::scope`], with at most [`REQUEST_MAX`] for each step. A step that hangs then leaves time
-    /// for the others.
+    /// Runs `work` like [`Deadline::scope`], with at most [`REQUEST_MAX`] for each step. A step that hangs then leaves
+    /// time for the others.
     pub async fn scope_per_step<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope((self, REQUEST_MAX), work).await
     }

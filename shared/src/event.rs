@@ -1,5 +1,5 @@
-//! Calls by triggers: a queue, a schedule or an event bus. Lambda's runtime, the local stack and the tests call a function
-//! in the same way.
+//! Calls by triggers: a queue, a schedule or an event bus. Lambda's runtime, the local stack and the tests call a
+//! function in the same way.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -42,9 +42,9 @@ where
     call_with_id(&request_id, handle, app, event, deadline).await
 }
 
-/// Calls `handle` with a raw event, in the span of the request id. Returns the response as JSON. Calls to the table end in
-/// time for a response before `deadline`. The error of a panic leaves out the panic's message, because the error goes to the
-/// trigger and with the event into a dead-letter queue.
+/// Calls `handle` with a raw event, in the span of the request id. Returns the response as JSON. Calls to the table end
+/// in time for a response before `deadline`. The error of a panic leaves out the panic's message, because the error
+/// goes to the trigger and with the event into a dead-letter queue.
 pub async fn call_with_id<E, A, F>(
     request_id: &str,
     handle: impl FnOnce(App, E, Deadline) -> F,

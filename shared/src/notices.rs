@@ -1,7 +1,7 @@
 //! Notices: mails to a workspace's owners that a share of their tier's limit is used up, one per month and share.
 //!
-//! A notice is created in the transaction that writes the month, so it is created once, however often the month is rolled
-//! up. It is sent after the commit, and stays due until it was sent.
+//! A notice is created in the transaction that writes the month, so it is created once, however often the month is
+//! rolled up. It is sent after the commit, and stays due until it was sent.
 
 use tracing::Instrument;
 
@@ -54,8 +54,8 @@ pub async fn send_all(app: &App, notices: Vec<Notice>) {
     }
 }
 
-/// Sends the notice of a due entry with this sort key to every owner who was not notified yet. Returns the delivery status;
-/// none when a concurrent worker claimed the notice, or when there was nothing to send.
+/// Sends the notice of a due entry with this sort key to every owner who was not notified yet. Returns the delivery
+/// status; none when a concurrent worker claimed the notice, or when there was nothing to send.
 pub async fn send(app: &App, key: Key, index_key: &str) -> Result<Option<DeliveryStatus>, Error> {
     send_within(app, key, index_key, Deadline::after(SEND_BATCH_MAX)).await
 }

@@ -1,9 +1,9 @@
 //! The outbox: mails that the table lists as due are sent, and their delivery status is recorded.
 //!
-//! The transaction that creates an invitation marks its mail as due a minute later, so that the creator holds the mail until
-//! then. Afterwards a worker claims the mail by a conditional write before it sends the mail: two workers never send one
-//! mail. A mail whose delivery status is not recorded is due again, because the process ended or the response of the mail
-//! service was lost. Only then may a person get the mail twice.
+//! The transaction that creates an invitation marks its mail as due a minute later, so that the creator holds the mail
+//! until then. Afterwards a worker claims the mail by a conditional write before it sends the mail: two workers never
+//! send one mail. A mail whose delivery status is not recorded is due again, because the process ended or the response
+//! of the mail service was lost. Only then may a person get the mail twice.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ const CLAIM_LEASE: Duration = Duration::from_secs(120);
 /// The time that the creator needs to send a mail and record its delivery status: the time-out of the mail service, and
 /// some of the table's.
 pub const FIRST_SEND_MAX: Duration = Duration::from_secs(4);
-/// The time that a worker needs to claim, read, send and record one mail when most calls take as long as the time-outs of
-/// the clients. With less than [`FIRST_SEND_MAX`] left before the sending, the mail is not sent and stays due.
+/// The time that a worker needs to claim, read, send and record one mail when most calls take as long as the time-outs
+/// of the clients. With less than [`FIRST_SEND_MAX`] left before the sending, the mail is not sent and stays due.
 pub const SEND_MAX: Duration = Duration::from_secs(22);
 
 /// An invitation's mail that the caller holds.
@@ -54,8 +54,8 @@ pub struct SendResult {
     due_again: Option<Time>,
 }
 
-/// Sends an invitation's mail once and records the delivery status. Returns the delivery status in the table; none when the
-/// invitation ended in the meantime.
+/// Sends an invitation's mail once and records the delivery status. Returns the delivery status in the table; none when
+/// the invitation ended in the meantime.
 pub async fn invitation_mail_send_and_record(
     app: &App,
     mail: ClaimedInvitationMail<'_>,
@@ -84,8 +84,8 @@ pub async fn invitation_mail_send(app: &App, mail: ClaimedInvitationMail<'_>) ->
     SendResult { delivery, due_again }
 }
 
-/// Records the delivery status of an invitation's mail. Returns the delivery status in the table; none when the invitation
-/// ended in the meantime.
+/// Records the delivery status of an invitation's mail. Returns the delivery status in the table; none when the
+/// invitation ended in the meantime.
 pub async fn invitation_mail_record(
     app: &App,
     mail: ClaimedInvitationMail<'_>,
@@ -99,8 +99,8 @@ pub async fn invitation_mail_record(
         .await
 }
 
-/// The delivery status after a sending, and when the mail is due again. A mail with a temporary error stays queued for a
-/// day.
+/// The delivery status after a sending, and when the mail is due again. A mail with a temporary error stays queued for
+/// a day.
 fn delivery_after(sent: Result<(), MailError>, created_at: Time, now: Time, jitter: u8) -> (Delivery, Option<Time>) {
     let (status, reason, due_again) = match sent {
         Ok(()) => (DeliveryStatus::Sent, None, None),
@@ -122,8 +122,8 @@ fn delivery_after(sent: Result<(), MailError>, created_at: Time, now: Time, jitt
     (delivery, due_again)
 }
 
-/// Sends the invitation mail of a due entry with this sort key. Returns the delivery status; none when a concurrent worker
-/// holds the mail, or when there was nothing to send.
+/// Sends the invitation mail of a due entry with this sort key. Returns the delivery status; none when a concurrent
+/// worker holds the mail, or when there was nothing to send.
 pub async fn invitation_mail_retry(
     app: &App,
     workspace: WorkspaceId,
@@ -170,7 +170,8 @@ pub async fn invitation_mail_retry(
 enum ClaimedMail {
     /// Sent it. The delivery status is none when the invitation ended in the meantime.
     Sent(Option<Delivery>),
-    /// Left it, because the invitation ended or because no time is left. In the latter case it is due when the lease ends.
+    /// Left it, because the invitation ended or because no time is left. In the latter case it is due when the lease
+    /// ends.
     NotSent,
     /// Gave it up for this reason.
     GivenUp(&'static str),

@@ -1,8 +1,8 @@
 //! Spans that say which request, caller and item a log line is about, and the JSON lines that the log consists of.
 //!
 //! A request or an event runs in one span, and each item of an event that holds several runs in a child span. Each log
-//! line has the fields of the spans that it is written in, so that no log statement repeats them. Ids are the only data of
-//! a person or a workspace that a span takes.
+//! line has the fields of the spans that it is written in, so that no log statement repeats them. Ids are the only data
+//! of a person or a workspace that a span takes.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -64,8 +64,9 @@ pub fn record_function(function: &str) {
     Span::current().record("function", function);
 }
 
-/// Writes each event as one line of JSON: the time, the level, the event's fields, then the fields of this module's spans,
-/// all at the top level. Fields of an event and of an inner span precede fields of the same name of an outer span.
+/// Writes each event as one line of JSON: the time, the level, the event's fields, then the fields of this module's
+/// spans, all at the top level. Fields of an event and of an inner span precede fields of the same name of an outer
+/// span.
 ///
 /// The JSON format of `tracing-subscriber` nests the fields of spans, and parses and formats them again for each line.
 #[derive(Debug)]

@@ -32,7 +32,8 @@ pub(crate) struct InvitationDraft {
     mail_slot: Option<Slot>,
 }
 
-/// The budget of invitation mails that one e-mail address receives from all workspaces. A mail over the budget is withheld.
+/// The budget of invitation mails that one e-mail address receives from all workspaces. A mail over the budget is
+/// withheld.
 pub(crate) fn recipient_budget(email: &EmailAddress) -> Limit {
     Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
@@ -123,9 +124,9 @@ impl InvitationDraft {
         self.pending.created_at.plus(outbox::CREATOR_LEASE)
     }
 
-    /// Sends the mail of a committed invitation and records its delivery status. A withheld mail is not sent. Neither step can
-    /// fail the request: a mail whose status is not recorded stays due, and the response shows `queued`. The delivery
-    /// status is stored in the idempotency record so that a replay returns the same response.
+    /// Sends the mail of a committed invitation and records its delivery status. A withheld mail is not sent. Neither
+    /// step can fail the request: a mail whose status is not recorded stays due, and the response shows `queued`. The
+    /// delivery status is stored in the idempotency record so that a replay returns the same response.
     pub(crate) async fn send(mut self, app: &App, access: &Access, request: &IdempotentRequest) -> InvitationIssuedOut {
         let span = telemetry::item_span(Some(access.workspace().id), Some(self.pending.id), None);
         if self.mail_slot.is_none() {

@@ -1,5 +1,5 @@
-//! Records delivery events of the mail service: that it accepted a mail, and that the mail was delivered, bounced or marked
-//! as spam. Events arrive at least once, in any order, and also for invitations that ended long ago.
+//! Records delivery events of the mail service: that it accepted a mail, and that the mail was delivered, bounced or
+//! marked as spam. Events arrive at least once, in any order, and also for invitations that ended long ago.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Sends the mails that are due: those that the mail service did not accept at first, and those whose delivery status was
-//! not recorded because the process ended.
+//! Sends the mails that are due: those that the mail service did not accept at first, and those whose delivery status
+//! was not recorded because the process ended.
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -61,8 +61,8 @@ pub async fn handle(app: App, _event: Map<String, Value>, deadline: Deadline) ->
     Ok(report)
 }
 
-/// Sends one mail, if enough time is left to record its delivery status. A mail that fails stays due and delays no other
-/// mail.
+/// Sends one mail, if enough time is left to record its delivery status. A mail that fails stays due and delays no
+/// other mail.
 async fn send_due(app: &App, due: Due, deadline: Deadline) -> Option<DeliveryStatus> {
     if deadline.remaining() < outbox::SEND_MAX {
         return None;

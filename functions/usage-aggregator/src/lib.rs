@@ -1,7 +1,7 @@
 //! Rolls up the hours of usage into days and months, for workspaces that have dirty markers.
 //!
-//! The markers are split into shards. A call handles all shards, or those that its event names, so that a schedule can split
-//! a run into several calls. A marker that a call has no time for stays, and the next call handles it.
+//! The markers are split into shards. A call handles all shards, or those that its event names, so that a schedule can
+//! split a run into several calls. A marker that a call has no time for stays, and the next call handles it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

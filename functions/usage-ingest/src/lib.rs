@@ -1,7 +1,7 @@
 //! Counts the usage records of the queue, each once.
 //!
-//! The response names the messages that were not counted. The queue delivers them again, and after several deliveries moves
-//! them to the dead-letter queue. The other messages of the batch are done.
+//! The response names the messages that were not counted. The queue delivers them again, and after several deliveries
+//! moves them to the dead-letter queue. The other messages of the batch are done.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;

@@ -60,7 +60,8 @@ fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
 }
 
-/// Responds before Lambda ends the call, even if a handler still waits: the gateway's own response would have no error code.
+/// Responds before Lambda ends the call, even if a handler still waits: the gateway's own response would have no error
+/// code.
 async fn within_deadline(request: Request, next: Next) -> Response {
     let response = Deadline::current().with_grace(GRACE).timeout(next.run(request)).await;
     response.unwrap_or_else(|| Error::Unavailable("the handler took too long".to_owned()).into_response())

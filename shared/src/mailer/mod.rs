@@ -1,5 +1,5 @@
-//! Writes mails and sends them through SES. Text that a person chose is escaped by the template engine, cannot form a link
-//! (`name.rs`), and reaches a header only on one line.
+//! Writes mails and sends them through SES. Text that a person chose is escaped by the template engine, cannot form a
+//! link (`name.rs`), and reaches a header only on one line.
 
 mod name;
 

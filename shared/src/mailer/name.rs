@@ -1,8 +1,8 @@
 //! Names that people chose, in a form for mails: no mail program turns them into links, and no name ends its quotation.
 //!
 //! A name that would form a link keeps its letters and gets brackets, as in `win at evil[.]example`, the notation of
-//! security reports. Nothing is hidden and nothing invisible is added. A name that would form no link is unchanged, such as
-//! `Acme Inc.`, `J.R.R. Tolkien` or `3.5 tons`.
+//! security reports. Nothing is hidden and nothing invisible is added. A name that would form no link is unchanged,
+//! such as `Acme Inc.`, `J.R.R. Tolkien` or `3.5 tons`.
 
 /// The characters of a name that a subject shows.
 const IN_SUBJECT_MAX: usize = 80;
@@ -43,8 +43,8 @@ pub(super) fn in_subject(name: &str) -> String {
     unlinked(&line)
 }
 
-/// Formats an e-mail address. Mail programs may link it to itself, and to nothing else: brackets are put into a local part
-/// that looks like a site.
+/// Formats an e-mail address. Mail programs may link it to itself, and to nothing else: brackets are put into a local
+/// part that looks like a site.
 pub(super) fn address(email: &str) -> String {
     match email.rsplit_once('@') {
         Some((local, domain)) if !is_plain(local) => format!("{}@{domain}", unlinked(local)),
@@ -106,7 +106,8 @@ mod tests {
     use linkify::{LinkFinder, LinkKind};
     use proptest::prelude::*;
 
-    /// The links that a mail program recognizes in a text, including sites without a scheme, and whether each is an address.
+    /// The links that a mail program recognizes in a text, including sites without a scheme, and whether each is an
+    /// address.
     fn links_in(text: &str) -> Vec<(bool, String)> {
         let mut finder = LinkFinder::new();
         finder.url_must_have_scheme(false);

@@ -1,5 +1,5 @@
-//! Notices: created in the transaction that writes the usage, claimed before they are sent, and complete when every owner is
-//! notified.
+//! Notices: created in the transaction that writes the usage, claimed before they are sent, and complete when every
+//! owner is notified.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -61,8 +61,8 @@ impl Unproven<'_> {
         self.store.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Claims the notice of the due entry with sort key `index_key` until `until`. Returns none when a concurrent worker
-    /// claimed it, or when it is complete.
+    /// Claims the notice of the due entry with sort key `index_key` until `until`. Returns none when a concurrent
+    /// worker claimed it, or when it is complete.
     pub async fn notice_claim(self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
         let next = keys::notice_due_in_index(until, &key);
         let write = Write::update(key, "SET #gsi1sk = :next")
