@@ -73,7 +73,8 @@ where
             EventError::Failed(error)
         })
     };
-    calling.instrument(span).await
+    // On the heap, because the futures of callers would hold it otherwise.
+    Box::pin(calling.instrument(span)).await
 }
 
 /// Logs where a malformed event is wrong. The log leaves out the parser's message, which may quote the event.

@@ -129,14 +129,14 @@ async fn accounts<'w>(world: &'w World, scenario: &mut Scenario) -> (Person<'w>,
 /// Invitations whose mails are sent, refused, sent again and reported on. Returns the id of one.
 async fn invitations(world: &World, scenario: &mut Scenario, owner: &Person<'_>, workspace: &str) -> String {
     world.mailbox.fault_next(1, MailFault::message_rejected());
-    let rejected = owner
+    let refused_mail = owner
         .invite(&format!("{INVITEE}@example.com"), "member")
         .await
         .expect(201);
-    let rejected = scenario.authorized(rejected, owner, workspace);
-    let invalid = owner.invite(&format!("{INVITEE} at home"), "member").await.expect(422);
+    let refused_mail = scenario.authorized(refused_mail, owner, workspace);
+    let invalid = owner.invite(&format!("{INVITEE} at home"), "member").await.expect(400);
     scenario.authorized(invalid, owner, workspace);
-    let resent = owner.resend(&rejected.id()).await.expect(200);
+    let resent = owner.resend(&refused_mail.id()).await.expect(200);
     let resent = scenario.authorized(resent, owner, workspace);
     owner.signed_out().preview(&resent).await.expect(200);
     for kind in ["Delivery", "Send", "Open"] {
@@ -257,6 +257,45 @@ fn with_message<'l>(lines: &'l [Value], message: &str) -> Vec<&'l Value> {
     found
 }
 
+/// Fails unless the lines of the failures name their objects, and each failure is logged once.
+fn assert_messages(lines: &[Value], owner: &Person<'_>, workspace: &str, failed: &ApiResponse) {
+    let [reused] = with_message(lines, "refresh token reused")[..] else {
+        panic!("the reuse is logged more than once");
+    };
+    assert_eq!(reused["user_id"], owner.id.as_str());
+    assert!(!text(reused, "session_id").is_empty(), "{reused}");
+    assert_eq!(reused["source_ip"], owner.address.to_string());
+    for line in with_message(lines, "a mail was not sent") {
+        let is_notice = line["function"] == "usage-aggregator" || line.get("invitation_id").is_none();
+        assert!(is_notice || !text(line, "invitation_id").is_empty(), "{line}");
+        assert!(
+            line["function"] != "invitations" || !text(line, "invitation_id").is_empty(),
+            "{line}"
+        );
+    }
+    for message in [
+        "due mail not handled",
+        "usage not rolled up",
+        "usage records were not counted",
+    ] {
+        for line in with_message(lines, message) {
+            assert_eq!(line["workspace_id"], workspace, "{line}");
+        }
+    }
+    for message in [
+        "a usage record was refused",
+        "event failed",
+        "event is malformed",
+        "mail event ignored",
+    ] {
+        with_message(lines, message);
+    }
+    let [failure] = with_message(lines, "request failed")[..] else {
+        panic!("the failure is logged more than once");
+    };
+    assert_eq!(failure["request_id"].as_str(), failed.header("x-request-id"));
+}
+
 #[tokio::test]
 async fn each_line_is_attributable_and_has_no_personal_data() {
     let logs = Logs::default();
@@ -264,10 +303,13 @@ async fn each_line_is_attributable_and_has_no_personal_data() {
     let world = World::new().await;
     advance_to(&world, NOON);
     let mut scenario = Scenario::default();
-    let (owner, manager, workspace) = accounts(&world, &mut scenario).await;
+    let (mut owner, manager, workspace) = accounts(&world, &mut scenario).await;
     let queued = invitations(&world, &mut scenario, &owner, &workspace).await;
     usage(&world, &workspace).await;
-    let cancelled = owner.cancel(&queued).await;
+    // The access token of before has expired.
+    owner.log_in().await;
+    scenario.tokens(&owner);
+    let cancelled = owner.cancel(&queued).await.expect(200);
     scenario.authorized(cancelled, &owner, &workspace);
     world.faults.next(READS, FOREVER, Fault::Failed);
     let failed = owner.members().await.refused(503, "SERVICE_UNAVAILABLE");
@@ -282,42 +324,7 @@ async fn each_line_is_attributable_and_has_no_personal_data() {
     assert!(lines.len() > 40, "{} lines", lines.len());
     assert_attributable(&lines, &scenario);
 
-    let [reused] = with_message(&lines, "refresh token reused")[..] else {
-        panic!("the reuse is logged more than once");
-    };
-    assert_eq!(reused["user_id"], owner.id.as_str());
-    assert!(!text(reused, "session_id").is_empty(), "{reused}");
-    assert_eq!(reused["source_ip"], owner.address.to_string());
-    for line in with_message(&lines, "a mail was not sent") {
-        let is_notice = line["function"] == "usage-aggregator" || line.get("invitation_id").is_none();
-        assert!(is_notice || !text(line, "invitation_id").is_empty(), "{line}");
-        assert!(
-            line["function"] != "invitations" || !text(line, "invitation_id").is_empty(),
-            "{line}"
-        );
-    }
-    for message in [
-        "due mail not handled",
-        "usage not rolled up",
-        "usage records were not counted",
-    ] {
-        for line in with_message(&lines, message) {
-            assert_eq!(line["workspace_id"], workspace.as_str(), "{line}");
-        }
-    }
-    for message in [
-        "a usage record was refused",
-        "event failed",
-        "event is malformed",
-        "mail event ignored",
-    ] {
-        with_message(&lines, message);
-    }
-    let [failure] = with_message(&lines, "request failed")[..] else {
-        panic!("the failure is logged more than once");
-    };
-    assert_eq!(failure["request_id"].as_str(), failed.header("x-request-id"));
-
+    assert_messages(&lines, &owner, &workspace, &failed);
     let names = [OWNER, MANAGER, INVITEE, OTHER].map(|name| ("name", name.to_owned()));
     scenario.hidden.extend(names);
     scenario.hidden.push(("password", PASSWORD.to_owned()));
