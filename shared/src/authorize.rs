@@ -145,7 +145,9 @@ impl App {
                 None => None,
             };
             let identity = Identity::new(SEAL, caller, user, workspace)?;
-            telemetry::record_caller(identity.user().id, identity.workspace().map(|workspace| workspace.id));
+            if let Some(workspace) = identity.workspace() {
+                telemetry::record_workspace(workspace.id);
+            }
             Ok((identity, items, result?))
         })
         .await

@@ -115,11 +115,13 @@ pub async fn handle(app: App, event: Event, _deadline: Deadline) -> Result<Repor
 /// Records `event` of an invitation's mail, unless the event is older than the delivery status or the invitation ended.
 async fn record(app: &App, id: InvitationId, event: DeliveryEvent) -> Result<Option<DeliveryStatus>, Error> {
     let invitation = app.store.unproven().invitation(id).await?;
+    if let Some(invitation) = &invitation {
+        telemetry::record_workspace(invitation.workspace_id);
+    }
     let Some(invitation) = invitation.filter(|invitation| invitation.end.is_none()) else {
         tracing::info!(?event, "mail event ignored: the invitation ended");
         return Ok(None);
     };
-    telemetry::record_workspace(invitation.workspace_id);
     retry_on_conflict(async || {
         let read = app
             .store

@@ -167,9 +167,9 @@ fn log_response(method: &Method, route: &str, status: u16, duration_ms: u128, er
         }
         Some(error) => {
             let code = error.answer().code.as_str();
-            tracing::info!(%method, route, status, duration_ms, code, "request");
+            tracing::info!(%method, route, status, duration_ms, code, "request completed");
         }
-        None => tracing::info!(%method, route, status, duration_ms, "request"),
+        None => tracing::info!(%method, route, status, duration_ms, "request completed"),
     }
 }
 
