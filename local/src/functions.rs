@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use futures::future::BoxFuture;
 use shared::{
     App,
     event::{self, Deadline, EventError},
+    telemetry,
 };
 use utoipa_axum::router::OpenApiRouter;
 
@@ -55,7 +58,7 @@ macro_rules! triggered {
     ($($name:literal $library:ident),*) => {
         [$(Triggered {
             name: $name,
-            call: |app, event, deadline| Box::pin(event::call($library::handle, app, event, deadline)),
+            call: |app, event, deadline| Box::pin(event::call($library::handle, app.in_function($name), event, deadline)),
         }),*]
     };
 }
@@ -71,7 +74,7 @@ pub(crate) const TRIGGERED: [Triggered; 4] = triggered![
 /// Invokes the function with this name as Lambda does; `None` when the function does not exist.
 pub async fn call(app: App, name: &str, event: &[u8]) -> Option<Result<Vec<u8>, EventError>> {
     if let Some(function) = find(name) {
-        let service = shared::lambda::service((function.router)(app));
+        let service = shared::lambda::service((function.router)(app.in_function(name)));
         let response = invoke::http(service, event).await;
         return Some(response.map_err(|malformed| EventError::Malformed(malformed.to_string())));
     }
@@ -93,9 +96,14 @@ pub fn names() -> Vec<&'static str> {
 /// How long an invocation by a trigger may take: the longest timeout of such a function in the template.
 const CALL_MAX: Duration = Duration::from_secs(900);
 
-/// The routes of all HTTP functions in one router.
+/// The routes of all HTTP functions in one router. The log names the function of each route.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    FUNCTIONS
-        .iter()
-        .fold(OpenApiRouter::new(), |all, function| all.merge((function.routes)()))
+    FUNCTIONS.iter().fold(OpenApiRouter::new(), |all, function| {
+        let name = function.name;
+        let named = middleware::from_fn(async move |request: Request, next: Next| {
+            telemetry::record_function(name);
+            next.run(request).await
+        });
+        all.merge((function.routes)().route_layer(named))
+    })
 }

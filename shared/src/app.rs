@@ -160,9 +160,9 @@ impl App {
         })
     }
 
-    /// Opens the connection to the table, loads the published public keys, and publishes this function's own keys when it
-    /// has a signing key. A cold start continues when this fails: the first request with an unknown key id loads the keys
-    /// again.
+    /// Opens the connection to the table, loads the published public keys, and publishes this function's own keys when
+    /// it has a signing key. A cold start continues when this fails: the first request with an unknown key id loads the
+    /// keys again.
     pub async fn warm(&self) -> Result<(), Error> {
         let store = self.store.unproven();
         let published = store.jwks().await?;
@@ -174,6 +174,19 @@ impl App {
             store.jwks_publish(&own).await?;
         }
         self.keys.load(Some(&own), self.now())
+    }
+
+    /// This app as `function` of a process that contains several functions.
+    #[must_use]
+    pub fn in_function(&self, function: &str) -> Self {
+        let config = Config {
+            function: function.to_owned(),
+            ..(*self.config).clone()
+        };
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
     }
 
     /// The clock's current time.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::models::role::Action;
 use crate::models::user::User;
 use crate::store::{Items, Key, retry_on_conflict};
+use crate::telemetry;
 
 /// What the constructors of proofs require.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,10 @@ impl App {
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Caller, Error> {
         let kid = token::key_id(token).ok_or(Error::TokenInvalid)?;
         let key = self.verification_key(&kid).await?;
-        token::verify(&self.parties, token, &key, self.now()).map(|claims| Caller::new(SEAL, claims))
+        let claims = token::verify(&self.parties, token, &key, self.now())?;
+        let caller = Caller::new(SEAL, claims);
+        telemetry::record_caller(caller.user_id(), None);
+        Ok(caller)
     }
 
     /// The public key `kid`. An unknown id makes the function read the published keys again, at most once a minute.
@@ -141,6 +145,9 @@ impl App {
                 None => None,
             };
             let identity = Identity::new(SEAL, caller, user, workspace)?;
+            if let Some(workspace) = identity.workspace() {
+                telemetry::record_workspace(workspace.id);
+            }
             Ok((identity, items, result?))
         })
         .await

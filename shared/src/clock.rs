@@ -1,4 +1,4 @@
-//! The one clock. Rules never ask it: they take `now`.
+//! The clock, and points in time. Rules do not read the clock: they take `now` as an argument.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time, to the millisecond, UTC.
 ///
-/// Its text is RFC 3339 with a fixed width (`2026-01-02T03:04:05.678Z`), so that it sorts as a string: in sort keys,
-/// and in the condition expressions that compare it.
+/// The text form is RFC 3339 with a fixed width (`2026-01-02T03:04:05.678Z`), so that texts sort as times do, in sort
+/// keys and in condition expressions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Time(i64);
 
-/// The text is no RFC 3339 time between the years 0001 and 9999.
+/// The text is not an RFC 3339 time between the years 0001 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be an RFC 3339 time")]
 pub struct InvalidTime;
@@ -26,7 +26,7 @@ const MIN_MS: i64 = -62_135_596_800_000;
 const MAX_MS: i64 = 253_402_207_199_999;
 
 impl Time {
-    /// From milliseconds since the Unix epoch, cut to the years that have four digits.
+    /// Converts milliseconds since the Unix epoch, limited to the years with four digits.
     #[must_use]
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(MIN_MS, MAX_MS))
@@ -44,7 +44,7 @@ impl Time {
         self.0.div_euclid(1000)
     }
 
-    /// This time and `duration` more.
+    /// The time `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self::from_millis(
@@ -53,7 +53,7 @@ impl Time {
         )
     }
 
-    /// This time less `duration`.
+    /// The time `duration` earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self::from_millis(
@@ -62,7 +62,7 @@ impl Time {
         )
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// The duration since `earlier`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -128,30 +128,31 @@ impl TryFrom<String> for Time {
     }
 }
 
-/// Tells the time. Clones share their offset, so that the local stack and the tests can move all of it on.
+/// The system's clock plus an offset. Clones share the offset, so that the local stack and the tests can advance all
+/// parts of a process together.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset_ms: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The system's clock.
+    /// The system's clock, without an offset.
     #[must_use]
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// Now.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Time {
-        #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+        #[expect(clippy::disallowed_methods, reason = "the other code reads this clock")]
         let system = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         Time::from_millis(system.saturating_add(self.offset_ms.load(Ordering::SeqCst)))
     }
 
-    /// Moves this clock and its clones on, or back when `seconds` is negative, and tells the time it shows then.
+    /// Advances this clock and its clones, or sets them back when `seconds` is negative. Returns the new time.
     #[must_use]
     pub fn advance(&self, seconds: i64) -> Time {
         let moved = self
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn a_text_that_is_not_a_time_is_refused() {
         for text in ["", "now", "2026-13-01T00:00:00Z", "2026-01-01", "99999-01-01T00:00:00Z"] {
             assert_eq!(text.parse::<Time>(), Err(InvalidTime), "{text}");
         }
@@ -186,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_sorts_as_time_does(a in MIN_MS..MAX_MS, b in MIN_MS..MAX_MS) {
+        fn texts_sort_as_times_do(a in MIN_MS..MAX_MS, b in MIN_MS..MAX_MS) {
             let (a, b) = (Time::from_millis(a), Time::from_millis(b));
             prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
             prop_assert_eq!(a.to_string().parse::<Time>().unwrap(), a);

@@ -1,5 +1,6 @@
-//! The one place that reads the environment.
+//! The settings of a deployment. No other module reads the environment.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
@@ -7,9 +8,11 @@ use url::Url;
 use crate::models::email::EmailAddress;
 use crate::secret::Secret;
 
-/// What differs between deployments. Every fault of the environment is reported at once, by the name of its variable.
+/// The settings that differ between deployments. One error reports all invalid variables, by name.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `AWS_LAMBDA_FUNCTION_NAME`: the function's name in the log; the binary's name when unset.
+    pub function: String,
     /// `TABLE_NAME`: the DynamoDB table.
     pub table_name: String,
     /// `TOKEN_ISSUER`: the `iss` of tokens.
@@ -28,24 +31,24 @@ pub struct Config {
     pub mail_from: EmailAddress,
     /// `MAIL_CONFIGURATION_SET`: the SES configuration set, if any.
     pub mail_configuration_set: Option<String>,
-    /// `SIGNING_SECRET` or `SIGNING_SECRET_ARN`: the seed of the signing key; `auth` alone has it.
+    /// `SIGNING_SECRET` or `SIGNING_SECRET_ARN`: the seed of the signing key; only `auth` has it.
     pub signing_secret: Option<SecretSource>,
     /// `INVITATION_SECRET` or `INVITATION_SECRET_ARN`: the key of invitation tokens.
     pub invitation_secret: Option<SecretSource>,
-    /// Where and as whom AWS is called.
+    /// The region, the credentials and the endpoints of AWS.
     pub aws: Aws,
 }
 
-/// Where a secret comes from.
+/// The source of a secret.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
-    /// The value itself: for machines without Secrets Manager.
+    /// The value itself, where there is no Secrets Manager.
     Value(Secret),
-    /// A secret's ARN, read once at cold start.
+    /// The ARN of a secret that is read once, at cold start.
     Arn(String),
 }
 
-/// Where and as whom AWS is called.
+/// The region, the credentials and the endpoints of AWS.
 #[derive(Clone, Debug)]
 pub struct Aws {
     /// `AWS_REGION`.
@@ -56,26 +59,27 @@ pub struct Aws {
     pub secret_access_key: Secret,
     /// `AWS_SESSION_TOKEN`, which Lambda sets.
     pub session_token: Option<Secret>,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`: another endpoint than AWS's own.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`: an endpoint to use instead of AWS's own.
     pub dynamodb_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_SESV2`: another endpoint than AWS's own.
+    /// `AWS_ENDPOINT_URL_SESV2`: an endpoint to use instead of AWS's own.
     pub ses_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`: another endpoint than AWS's own.
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`: an endpoint to use instead of AWS's own.
     pub secrets_endpoint: Option<String>,
 }
 
-/// What is wrong with the environment: a line a variable.
+/// The errors of the environment, one text for each variable.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment is not complete: {}", .0.join("; "))]
 pub struct ConfigError(pub Vec<String>);
 
-/// The variables that this program reads, and nothing else does.
-pub const VARIABLES: [&str; 20] = [
+/// The variables that the backend reads.
+pub const VARIABLES: [&str; 21] = [
     "ALLOWED_ORIGINS",
     "AWS_ACCESS_KEY_ID",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
     "AWS_ENDPOINT_URL_SESV2",
+    "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -96,17 +100,21 @@ pub const VARIABLES: [&str; 20] = [
 impl Config {
     /// Reads the process's environment.
     pub fn from_env() -> Result<Self, ConfigError> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the other code takes its settings from this module"
+        )]
         Self::read(|name| std::env::var(name).ok())
     }
 
-    /// Reads from `lookup`, which answers a variable's value.
+    /// Reads the variables through `lookup`, which returns the value of a variable.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader {
             lookup,
-            faults: Vec::new(),
+            errors: Vec::new(),
         };
         let config = Self {
+            function: reader.optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(binary_name),
             table_name: reader.required("TABLE_NAME"),
             token_issuer: reader.required("TOKEN_ISSUER"),
             token_audience: reader.required("TOKEN_AUDIENCE"),
@@ -128,18 +136,18 @@ impl Config {
                 secrets_endpoint: reader.optional("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             },
         };
-        if reader.faults.is_empty() {
+        if reader.errors.is_empty() {
             Ok(config)
         } else {
-            Err(ConfigError(reader.faults))
+            Err(ConfigError(reader.errors))
         }
     }
 
-    /// The configuration of a stack on this machine: its own engine and mailbox, and keys that are worth nothing
-    /// elsewhere.
+    /// The settings of the local stack: its own engine and mailbox, and secrets that no deployment uses.
     #[must_use]
     pub fn local(dynamodb_endpoint: String, ses_endpoint: String, table_name: String) -> Self {
         Self {
+            function: "local".to_owned(),
             table_name,
             token_issuer: "https://workspaces.local".to_owned(),
             token_audience: "workspaces".to_owned(),
@@ -166,9 +174,16 @@ impl Config {
     }
 }
 
+/// The name of the running binary.
+fn binary_name() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_deref().and_then(Path::file_stem);
+    name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 struct Reader<L> {
     lookup: L,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl<L: Fn(&str) -> Option<String>> Reader<L> {
@@ -180,7 +195,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
-            self.faults.push(format!("{name} is not set"));
+            self.errors.push(format!("{name} is not set"));
             String::new()
         })
     }
@@ -190,7 +205,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         match Url::parse(&value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
             _ => {
-                self.faults.push(format!("{name} is no http or https URL"));
+                self.errors.push(format!("{name} is no http or https URL"));
                 None
             }
         }
@@ -203,18 +218,18 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         for origin in origins {
             match Url::parse(origin) {
                 Ok(url) if url.origin().is_tuple() => parsed.push(url.origin().ascii_serialization()),
-                _ => self.faults.push(format!("{name} has an entry that is no origin")),
+                _ => self.errors.push(format!("{name} has an entry that is no origin")),
             }
         }
         parsed
     }
 
-    fn hours(&mut self, name: &str, default: u64, most: u64) -> Duration {
+    fn hours(&mut self, name: &str, default: u64, max: u64) -> Duration {
         let hours = match self.optional(name).map(|value| value.parse::<u64>()) {
             None => default,
-            Some(Ok(hours)) if (1..=most).contains(&hours) => hours,
+            Some(Ok(hours)) if (1..=max).contains(&hours) => hours,
             Some(_) => {
-                self.faults.push(format!("{name} is no whole number from 1 to {most}"));
+                self.errors.push(format!("{name} is no whole number from 1 to {max}"));
                 default
             }
         };
@@ -225,7 +240,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let value = self.required(name);
         EmailAddress::parse(&value).unwrap_or_else(|_| {
             if !value.is_empty() {
-                self.faults.push(format!("{name} is no e-mail address"));
+                self.errors.push(format!("{name} is no e-mail address"));
             }
             EmailAddress::local_sender()
         })
@@ -234,7 +249,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn secret(&mut self, value: &str, arn: &str) -> Option<SecretSource> {
         match (self.optional(value), self.optional(arn)) {
             (Some(_), Some(_)) => {
-                self.faults.push(format!("{value} and {arn} are both set; set one"));
+                self.errors.push(format!("{value} and {arn} are both set; set one"));
                 None
             }
             (Some(text), None) => Some(SecretSource::Value(Secret::new(text))),
@@ -263,15 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_environment_is_read() {
+    fn a_complete_environment_is_valid() {
         let config = Config::read(complete).unwrap();
         assert_eq!(config.allowed_origins, ["https://a.example", "http://localhost:5173"]);
         assert_eq!(config.invite_ttl, Duration::from_secs(168 * 3600));
     }
 
     #[test]
-    fn every_fault_is_named_at_once() {
-        let ConfigError(faults) = Config::read(|name| match name {
+    fn one_error_names_every_invalid_variable() {
+        let ConfigError(errors) = Config::read(|name| match name {
             "INVITE_TTL_HOURS" => Some("never".into()),
             "PUBLIC_URL" => Some("ftp://x".into()),
             "MAIL_FROM" => Some("nobody".into()),
@@ -289,20 +304,20 @@ mod tests {
             "SIGNING_SECRET",
         ] {
             assert_eq!(
-                faults.iter().filter(|fault| fault.starts_with(name)).count(),
+                errors.iter().filter(|fault| fault.starts_with(name)).count(),
                 1,
-                "{name} in {faults:?}"
+                "{name} in {errors:?}"
             );
         }
     }
 
     #[test]
-    fn the_list_of_variables_is_what_is_read() {
-        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    fn the_list_has_the_variables_that_are_read() {
+        let read = std::cell::RefCell::new(std::collections::BTreeSet::new());
         let _ = Config::read(|name| {
-            asked.borrow_mut().insert(name.to_owned());
+            read.borrow_mut().insert(name.to_owned());
             complete(name)
         });
-        assert!(asked.borrow().iter().map(String::as_str).eq(VARIABLES));
+        assert!(read.borrow().iter().map(String::as_str).eq(VARIABLES));
     }
 }

@@ -1,72 +1,72 @@
-//! When a request or a call has to be answered: one deadline, which everything that waits on its behalf reads.
+//! The deadline of a request or a call. Everything that waits for the request reads the same deadline.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a request may take where nobody says, and a step of a longer call.
+/// The time that a request without a deadline may take, and a step of a longer call.
 pub const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// What is kept of the time that Lambda gives: enough to answer in.
+/// The part of the time of a Lambda call that is reserved for the response.
 pub const RESPONSE_RESERVE: Duration = Duration::from_secs(1);
-/// How long past the deadline whoever noticed it may take to say so.
+/// The time after the deadline in which a handler that noticed the deadline may still return its error.
 pub const GRACE: Duration = Duration::from_millis(500);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 tokio::task_local! {
-    /// The deadline of what is under way, and how long a step of it may take.
+    /// The deadline of the current request or call, and the time that one step of it may take.
     static CURRENT: (Deadline, Duration);
 }
 
-/// When a call has to have ended.
+/// The time by which a request or a call must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The moment `left` from now, at most a day: no call lasts longer.
+    /// The time `left` from now, at most a day: no call lasts longer.
     #[must_use]
     pub fn after(left: Duration) -> Self {
         Self(Instant::now() + left.min(DAY))
     }
 
-    /// The deadline of the request under way, or of a step that begins now of the call under way.
+    /// The deadline of the current request, or of a step of the current call that starts now.
     #[must_use]
     pub fn current() -> Self {
         let step = |(deadline, step_max): &(Self, Duration)| Self::after(*step_max).min(*deadline);
         CURRENT.try_with(step).unwrap_or_else(|_| Self::after(REQUEST_MAX))
     }
 
-    /// How much time is left.
+    /// The remaining time; zero after the deadline.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// So much earlier; now, when that is past.
+    /// The deadline moved `spare` earlier, but not before now.
     #[must_use]
     pub fn minus(self, spare: Duration) -> Self {
         Self::after(self.remaining().saturating_sub(spare))
     }
 
-    /// So much later.
+    /// The deadline moved `grace` later.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         Self(self.0 + grace)
     }
 
-    /// Does `work`, whose [`Deadline::current`] this is.
+    /// Runs `work` with this deadline as [`Deadline::current`].
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope((self, DAY), work).await
     }
 
-    /// As [`Deadline::scope`], for work of many steps, of which one that hangs must not keep all others from their turn:
-    /// a step has [`REQUEST_MAX`].
+    /// Runs `work` like [`Deadline::scope`], with at most [`REQUEST_MAX`] for each step. A step that hangs then leaves
+    /// time for the others.
     pub async fn scope_per_step<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope((self, REQUEST_MAX), work).await
     }
 
-    /// What `work` comes to; none when it does not in time.
+    /// The result of `work`; none when the deadline comes first.
     pub async fn timeout<T>(self, work: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.0, work).await.ok()
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_under_way_has_its_callers_deadline() {
+    async fn work_has_the_deadline_of_its_scope() {
         let [soon, late] = [3, 900].map(|left_s| Deadline::after(Duration::from_secs(left_s)));
         let current = async || Deadline::current();
         assert_eq!(soon.scope(current()).await, soon);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn time_runs_out() {
+    async fn a_deadline_ends_work() {
         let deadline = Deadline::after(Duration::from_millis(1020)).minus(RESPONSE_RESERVE);
         assert_eq!(deadline.timeout(async { 1 }).await, Some(1));
         assert_eq!(deadline.timeout(std::future::pending::<u8>()).await, None);

@@ -1,4 +1,4 @@
-//! Identifiers, and the one place that makes what must not be guessed.
+//! Identifiers, and the random bytes of ids and secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 
-/// The text is no UUID in its 36-character form.
+/// The text is not a UUID in its form with 36 characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUID")]
 pub struct InvalidId;
@@ -21,13 +21,13 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id (UUID v7: ids made later sort later).
+            /// Makes a new id, a UUID v7: later ids sort after earlier ones.
             #[must_use]
             pub fn new(now: Time) -> Self {
                 Self(uuid_v7(now))
             }
 
-            /// From the 16 bytes of a UUID.
+            /// The id with these 16 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -66,43 +66,40 @@ macro_rules! id {
 }
 
 id!(
-    /// A user.
+    /// The id of a user.
     UserId
 );
 id!(
-    /// A workspace.
+    /// The id of a workspace.
     WorkspaceId
 );
 id!(
-    /// An invitation.
+    /// The id of an invitation.
     InvitationId
 );
 id!(
-    /// A usage record.
+    /// The id of a usage record.
     RecordId
 );
 id!(
-    /// A session: one login, however often it is refreshed.
+    /// The id of a session, which stays the same when the session is refreshed.
     SessionId
 );
 
-/// `N` bytes from the operating system's generator.
+/// Returns `N` bytes of the operating system's random generator.
 ///
 /// # Panics
 ///
-/// When the system has no randomness: nothing safe can be done then.
+/// When the system provides no randomness.
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness no token is safe; ending is the only right answer"
-    )]
+    #[expect(clippy::expect_used, reason = "without randomness no token is safe")]
     getrandom::fill(&mut bytes).expect("the system provides randomness");
     bytes
 }
 
-/// A UUID v7 for things that are no entity, such as a request.
+/// Makes a UUID v7 for something that is not stored, such as a request.
 #[must_use]
 pub fn uuid_v7(now: Time) -> Uuid {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_made_later_sort_later() {
+    fn later_ids_sort_after_earlier_ones() {
         let earlier = UserId::new(Time::from_millis(1_700_000_000_000));
         let later = UserId::new(Time::from_millis(1_700_000_000_001));
         assert!(earlier.to_string() < later.to_string());

@@ -1,4 +1,4 @@
-//! The Lambda runtime: the only place that knows it.
+//! The Lambda runtime. No other module uses it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tower::util::BoxCloneService;
+use tracing::Instrument;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -28,78 +29,80 @@ use crate::deadline::{Deadline, RESPONSE_RESERVE};
 use crate::error::Error;
 use crate::event;
 use crate::http::gateway::Gateway;
+use crate::telemetry::{self, JsonLines};
 
-/// How long warming up may take: Lambda gives a cold start 10 s.
+/// The time that the warm-up may take. Lambda gives a cold start 10 s.
 const WARM_MAX: Duration = Duration::from_secs(4);
 
-/// What a function's `main` ends with. Why it ended is in the log, as one line.
-pub type Ended = ExitCode;
-
-/// Runs an HTTP function: reads the environment, builds the app, warms up, serves. A fault of the environment ends the
-/// cold start with one line that names it.
-pub async fn serve(needs: RequiredSecrets, router: fn(App) -> Router) -> Ended {
-    let Some(app) = cold_start(needs).await else {
-        return Ended::FAILURE;
+/// Runs an HTTP function: reads the environment, builds the app, warms up, and serves requests. An error ends the cold
+/// start with one log line that names the cause.
+pub async fn serve(secrets: RequiredSecrets, router: fn(App) -> Router) -> ExitCode {
+    let Some(app) = cold_start(secrets).await else {
+        return ExitCode::FAILURE;
     };
-    ended(lambda_http::run(service(router(app))).await)
+    exit_code(lambda_http::run(service(router(app))).await)
 }
 
-/// Runs a function that a trigger calls. A call that fails is told to whoever called, who calls again: the trigger's
-/// own retries and its dead-letter queue are the way on.
-pub async fn serve_events<E, A, F>(needs: RequiredSecrets, handle: fn(App, E, Deadline) -> F) -> Ended
+/// Runs a function that a trigger calls. The error of a failed call is returned to the trigger, whose retries and
+/// dead-letter queue handle it.
+pub async fn serve_events<E, A, F>(secrets: RequiredSecrets, handle: fn(App, E, Deadline) -> F) -> ExitCode
 where
     E: DeserializeOwned,
     A: Serialize,
     F: Future<Output = Result<A, Error>>,
 {
-    let Some(app) = cold_start(needs).await else {
-        return Ended::FAILURE;
+    let Some(app) = cold_start(secrets).await else {
+        return ExitCode::FAILURE;
     };
     let function = lambda_runtime::service_fn(async |call: LambdaEvent<Box<RawValue>>| {
         let deadline = deadline(&call.context, app.now());
-        let answer = event::call(handle, app.clone(), call.payload.get().as_bytes(), deadline).await;
-        let answer = answer.inspect_err(|error| tracing::error!(%error, "the call failed"))?;
-        Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(answer)?)?)
+        let (id, payload) = (&call.context.request_id, call.payload.get().as_bytes());
+        let response = event::call_with_id(id, handle, app.clone(), payload, deadline).await?;
+        Ok::<_, lambda_http::Error>(RawValue::from_string(String::from_utf8(response)?)?)
     });
-    ended(lambda_runtime::run(function).await)
+    exit_code(lambda_runtime::run(function).await)
 }
 
-fn ended(result: Result<(), lambda_http::Error>) -> Ended {
+fn exit_code(result: Result<(), lambda_http::Error>) -> ExitCode {
     match result {
-        Ok(()) => Ended::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the runtime ended");
-            Ended::FAILURE
+            tracing::error!(%error, "the Lambda runtime ended");
+            ExitCode::FAILURE
         }
     }
 }
 
-/// When Lambda ends a call.
+/// The time at which Lambda ends a call.
 fn deadline(context: &Context, now: Time) -> Deadline {
     let end = Time::from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
     Deadline::after(end.since(now))
 }
 
-/// When a request has to be answered; none when nobody says when its call ends, as the local stack does not.
+/// The time by which a request needs a response; none without a deadline in the context, as on the local stack.
 fn request_deadline(event: &lambda_http::Request) -> Option<Deadline> {
     let context = event.lambda_context_ref().filter(|context| context.deadline > 0)?;
     Some(deadline(context, Clock::system().now()).minus(RESPONSE_RESERVE))
 }
 
-/// The app, unless the log says why there is none.
-async fn cold_start(needs: RequiredSecrets) -> Option<App> {
+/// Builds the app and warms it up. After an error there is no app, and the log has the cause.
+async fn cold_start(secrets: RequiredSecrets) -> Option<App> {
     init_logs();
     let config = Config::from_env()
         .inspect_err(|error| tracing::error!(%error, "cold start ended"))
         .ok()?;
-    let app = App::start(config, Clock::system(), needs, None)
-        .await
-        .inspect_err(|error| tracing::error!(%error, "cold start ended"))
-        .ok()?;
-    if let Err(error) = Deadline::after(WARM_MAX).scope(app.warm()).await {
-        tracing::warn!(%error, "warm-up failed; the first request tries again");
-    }
-    Some(app)
+    let span = telemetry::cold_start_span(&config.function);
+    let starting = async {
+        let app = App::start(config, Clock::system(), secrets, None)
+            .await
+            .inspect_err(|error| tracing::error!(%error, "cold start ended"))
+            .ok()?;
+        if let Err(error) = Deadline::after(WARM_MAX).scope(app.warm()).await {
+            tracing::warn!(%error, "warm-up failed; the first request loads the keys");
+        }
+        Some(app)
+    };
+    starting.instrument(span).await
 }
 
 /// The router as a service over Lambda's HTTP events.
@@ -116,7 +119,7 @@ pub fn service(router: Router) -> BoxCloneService<lambda_http::Request, Response
     }))
 }
 
-/// What API Gateway says of a request. Nothing of it comes from a header.
+/// What API Gateway reports about a request. No field comes from a header.
 fn gateway(event: &lambda_http::Request) -> Gateway {
     let request_id = event.lambda_context_ref().map(|context| context.request_id.clone());
     let (source_ip, domain_name) = match event.request_context_ref() {
@@ -130,27 +133,23 @@ fn gateway(event: &lambda_http::Request) -> Gateway {
     }
 }
 
-/// Logs as JSON lines to standard output, as CloudWatch reads them, panics too.
+/// Logs events and panics as JSON lines to standard output, which Lambda sends to CloudWatch Logs.
 pub fn init_logs() {
     std::panic::set_hook(Box::new(log_panic));
-    // Not `EnvFilter`: its regular expressions are a tenth of a binary, and nothing sets it at run time.
+    // Not `EnvFilter`: its regular expressions are a tenth of a binary, and no deployment changes the filter.
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_targets(["aws_smithy_runtime", "hyper"].map(|target| (target, LevelFilter::WARN)));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false);
-    let ended = tracing_subscriber::registry()
+    let lines = JsonLines::new(std::io::stdout);
+    let initialized = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
-    if ended.is_err() {
-        tracing::debug!("logs were set up before");
+    if initialized.is_err() {
+        tracing::debug!("logging is initialized already");
     }
 }
 
-/// A panic as one line that says where it was. Not what it said: that may hold whatever was being worked on.
+/// Logs a panic as one line with its location. The line leaves out the panic's message, which may hold personal data.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let (file, line) = panic
         .location()
@@ -160,36 +159,21 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::panic::{catch_unwind, set_hook, take_hook};
-    use std::sync::{Arc, Mutex};
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::tests::lines_of;
 
     #[tokio::test]
-    async fn a_request_has_what_lambda_gives_it_but_a_second() {
+    async fn a_request_has_the_time_of_its_call_minus_the_reserve() {
         let left = |request: Request| async move {
             let left = request
                 .extensions()
                 .get::<Deadline>()
                 .map(|deadline| deadline.remaining());
-            left.map_or_else(|| "nobody says".to_owned(), |left| left.as_millis().to_string())
+            left.map_or_else(|| "no deadline".to_owned(), |left| left.as_millis().to_string())
         };
-        let answer = async |deadline: u64| {
+        let remaining = async |deadline: u64| {
             let mut context = Context::default();
             context.deadline = deadline;
             let event = lambda_http::Request::default().with_lambda_context(context);
@@ -198,23 +182,16 @@ mod tests {
             let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
             String::from_utf8(body.to_vec()).unwrap()
         };
-        assert_eq!(answer(0).await, "nobody says");
+        assert_eq!(remaining(0).await, "no deadline");
         let now = u64::try_from(Clock::system().now().as_millis()).unwrap();
-        assert_eq!(answer(now - 1).await, "0");
-        let left: u64 = answer(now + 10_000).await.parse().unwrap();
+        assert_eq!(remaining(now - 1).await, "0");
+        let left: u64 = remaining(now + 10_000).await.parse().unwrap();
         assert!((5_000..=9_000).contains(&left), "{left}");
     }
 
     #[test]
-    fn a_panic_is_one_line_that_says_where_and_not_what() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_writer(move || writer.clone())
-            .finish();
-        // The hook is the whole process's: panics of other tests still say what failed.
+    fn a_panic_is_one_line_with_its_location_and_without_its_message() {
+        // The hook belongs to the process: panics of other tests still print what failed.
         let (others, here) = (take_hook(), std::thread::current().id());
         set_hook(Box::new(move |panic| {
             if std::thread::current().id() == here {
@@ -223,14 +200,11 @@ mod tests {
                 others(panic);
             }
         }));
-        let caught =
-            tracing::subscriber::with_default(subscriber, || catch_unwind(|| panic!("the password is hunter2")));
+        let (lines, caught) = lines_of(|| catch_unwind(|| panic!("the password is hunter2")));
         let _ = take_hook();
         assert!(caught.is_err());
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.contains("hunter2"), "{text}");
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(!line.to_string().contains("hunter2"), "{line}");
         assert_eq!(
             (&line["level"], &line["message"]),
             (&"ERROR".into(), &"panicked".into())

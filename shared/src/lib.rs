@@ -17,7 +17,7 @@
 //!              └──┬──┘
 //!               models                     the rules of the product
 //!                 │
-//!            secret, ids                   secrets and identifiers
+//!       telemetry, secret, ids             spans and log lines, secrets, identifiers
 //!                 │
 //!       error, clock, deadline             errors, the time, the time that a call may take
 //! ```
@@ -38,6 +38,7 @@
 //! | [`aws`] | Builds the AWS clients and describes their errors. |
 //! | [`models`] | The rules of the product. They use neither axum nor AWS, and take the time as an argument. |
 //! | [`config`], [`secret`], [`ids`] | Settings from the environment, secrets that are never printed, identifiers. |
+//! | [`telemetry`] | The spans of requests, and the JSON lines of the log. |
 //! | [`error`](mod@error), [`clock`], [`deadline`] | [`Error`] and its codes, the time, and how long a call may take. |
 
 pub mod app;
@@ -59,6 +60,7 @@ pub mod operation;
 pub mod outbox;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
 
 pub use app::App;
 pub use error::{Code, Error};

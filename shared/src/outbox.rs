@@ -1,11 +1,13 @@
-//! Mails that the table says are due: sent by whoever holds them, and their fate recorded.
+//! The outbox: mails that the table lists as due are sent, and their delivery status is recorded.
 //!
-//! The transaction that makes an invitation marks its mail as due a minute later, so that its maker holds it until then.
-//! Afterwards a mail is claimed by a conditional write before it is sent: two callers never send one. A mail whose fate
-//! nobody recorded (the process ended, or the mail service took it and the answer was lost) is due again; only then may
-//! a person get it twice.
+//! The transaction that creates an invitation marks its mail as due a minute later, so that the creator holds the mail
+//! until then. Afterwards a worker claims the mail by a conditional write before it sends the mail: two workers never
+//! send one mail. A mail whose delivery status is not recorded is due again, because the process ended or the response
+//! of the mail service was lost. Only then may a person get the mail twice.
 
 use std::time::Duration;
+
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::invite::link;
@@ -17,16 +19,18 @@ use crate::mailer::{InvitationMail, MailError};
 use crate::models::delivery::{Delivery, DeliveryStatus, retry_at};
 use crate::models::invitation::{Pending, Status};
 use crate::models::workspace::Workspace;
+use crate::store::invitation::InvitationContext;
+use crate::telemetry;
 
-/// How long the maker of an invitation holds its mail: longer than its function may run.
+/// How long the creator of an invitation holds its mail: longer than the creating function may run.
 pub const CREATOR_LEASE: Duration = Duration::from_secs(60);
-/// How long a claim holds a mail: longer than the function that claims may run.
+/// How long a claim holds a mail: longer than the claiming function may run.
 const CLAIM_LEASE: Duration = Duration::from_secs(120);
-/// How long its maker may take to send a mail and record its fate: the mail service's time-out, and some of the table's.
+/// The time that the creator needs to send a mail and record its delivery status: the time-out of the mail service, and
+/// some of the table's.
 pub const FIRST_SEND_MAX: Duration = Duration::from_secs(4);
-/// How long claiming, reading, sending and recording one mail takes, when most of it takes as long as the clients'
-/// time-outs let it. When less than [`FIRST_SEND_MAX`] is left by then, the mail
-/// is not sent and stays due.
+/// The time that a worker needs to claim, read, send and record one mail when most calls take as long as the time-outs
+/// of the clients. With less than [`FIRST_SEND_MAX`] left before the sending, the mail is not sent and stays due.
 pub const SEND_MAX: Duration = Duration::from_secs(22);
 
 /// An invitation's mail that the caller holds.
@@ -36,67 +40,68 @@ pub struct ClaimedInvitationMail<'a> {
     pub workspace: &'a Workspace,
     /// The invitation.
     pub pending: &'a Pending,
-    /// Its link; it holds the token.
+    /// The invitation's link; it holds the token.
     pub link: &'a str,
-    /// Until when the caller holds the mail.
+    /// The end of the caller's lease.
     pub held_until: Time,
 }
 
-/// What became of a mail that was tried.
+/// The result of one sending.
 #[derive(Clone, Debug)]
 pub struct SendResult {
-    /// Its fate.
+    /// The delivery status.
     pub delivery: Delivery,
     due_again: Option<Time>,
 }
 
-/// Sends an invitation's mail, once, and records what became of it: the fate that stands then, or none when the
-/// invitation ended meanwhile.
+/// Sends an invitation's mail once and records the delivery status. Returns the delivery status in the table; none when
+/// the invitation ended in the meantime.
 pub async fn invitation_mail_send_and_record(
     app: &App,
-    letter: ClaimedInvitationMail<'_>,
+    mail: ClaimedInvitationMail<'_>,
 ) -> Result<Option<Delivery>, Error> {
-    let tried = invitation_mail_send(app, letter).await;
-    invitation_mail_record(app, letter, &tried).await
+    let result = invitation_mail_send(app, mail).await;
+    invitation_mail_record(app, mail, &result).await
 }
 
-/// Sends an invitation's mail, once.
-pub async fn invitation_mail_send(app: &App, letter: ClaimedInvitationMail<'_>) -> SendResult {
-    let ClaimedInvitationMail { workspace, pending, .. } = letter;
-    let sent = app
-        .mailer
-        .invitation(&InvitationMail {
-            to: &pending.email,
-            invitation_id: pending.id,
-            workspace_name: workspace.name.as_str(),
-            invited_by: pending.invited_by_email.as_str(),
-            role: pending.role,
-            link: letter.link,
-            expires_at: pending.expires_at,
-        })
-        .await;
+/// Sends an invitation's mail once.
+pub async fn invitation_mail_send(app: &App, mail: ClaimedInvitationMail<'_>) -> SendResult {
+    let ClaimedInvitationMail { workspace, pending, .. } = mail;
+    let span = telemetry::item_span(Some(workspace.id), Some(pending.id), None);
+    let mail = InvitationMail {
+        to: &pending.email,
+        invitation_id: pending.id,
+        workspace_name: workspace.name.as_str(),
+        invited_by: pending.invited_by_email.as_str(),
+        role: pending.role,
+        link: mail.link,
+        expires_at: pending.expires_at,
+    };
+    let sent = app.mailer.invitation(&mail).instrument(span).await;
     let now = app.now();
     let [jitter] = crate::ids::random_bytes();
-    let (delivery, due_again) = fate(sent, pending.created_at, now, jitter);
+    let (delivery, due_again) = delivery_after(sent, pending.created_at, now, jitter);
     SendResult { delivery, due_again }
 }
 
-/// Records what became of an invitation's mail: the fate that stands then, or none when the invitation ended meanwhile.
+/// Records the delivery status of an invitation's mail. Returns the delivery status in the table; none when the
+/// invitation ended in the meantime.
 pub async fn invitation_mail_record(
     app: &App,
-    letter: ClaimedInvitationMail<'_>,
-    tried: &SendResult,
+    mail: ClaimedInvitationMail<'_>,
+    result: &SendResult,
 ) -> Result<Option<Delivery>, Error> {
-    let ClaimedInvitationMail { workspace, pending, .. } = letter;
-    let SendResult { delivery, due_again } = tried;
+    let ClaimedInvitationMail { workspace, pending, .. } = mail;
+    let SendResult { delivery, due_again } = result;
     app.store
         .unproven()
-        .invitation_delivery_record(workspace.id, pending.id, letter.held_until, delivery, *due_again)
+        .invitation_delivery_record(workspace.id, pending.id, mail.held_until, delivery, *due_again)
         .await
 }
 
-/// What became of a mail that was tried, and when it is due again: a fault that may pass leaves it queued for a day.
-fn fate(sent: Result<(), MailError>, created_at: Time, now: Time, jitter: u8) -> (Delivery, Option<Time>) {
+/// The delivery status after a sending, and when the mail is due again. A mail with a temporary error stays queued for
+/// a day.
+fn delivery_after(sent: Result<(), MailError>, created_at: Time, now: Time, jitter: u8) -> (Delivery, Option<Time>) {
     let (status, reason, due_again) = match sent {
         Ok(()) => (DeliveryStatus::Sent, None, None),
         Err(error) if !error.retryable => (DeliveryStatus::Failed, Some(error.reason), None),
@@ -117,79 +122,103 @@ fn fate(sent: Result<(), MailError>, created_at: Time, now: Time, jitter: u8) ->
     (delivery, due_again)
 }
 
-/// Sends an invitation's mail that the list of due mails shows at `place`, unless somebody else holds it. Answers what
-/// became of it; none when there was nothing to do.
+/// Sends the invitation mail of a due entry with this sort key. Returns the delivery status; none when a concurrent
+/// worker holds the mail, or when there was nothing to send.
 pub async fn invitation_mail_retry(
     app: &App,
     workspace: WorkspaceId,
     id: InvitationId,
     index_key: &str,
 ) -> Result<Option<DeliveryStatus>, Error> {
+    let store = app.store.unproven();
     let held_until = app.now().plus(CLAIM_LEASE);
-    let claimed = app
-        .store
-        .unproven()
+    let claimed = store
         .invitation_mail_claim(workspace, id, index_key, held_until)
         .await?;
     if claimed.is_none() {
         return Ok(None);
     }
-    // Read after the claim: the shorter the time between reading and sending, the fewer cancelled ones are mailed.
-    let Some(invitation) = app.store.unproven().invitation(id).await? else {
+    // Read after the claim: the shorter the time between the read and the sending, the fewer cancelled invitations are
+    // mailed.
+    let Some(invitation) = store.invitation(id).await? else {
         return Ok(None);
     };
-    let context = match app.store.unproven().invitation_mail_context(invitation).await {
+    let context = match store.invitation_mail_context(invitation).await {
         Ok(context) => context,
-        // It ended meanwhile, and its row with it.
+        // The invitation ended in the meantime, and its pending row with it.
         Err(Error::Stale) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let token = app.invitation_key()?.token(id);
-    let now = app.now();
-    let given_up = match context.open() {
-        Ok((pending, ..)) if pending.status(now) != Status::Pending => {
-            "The invitation expired before its mail could be sent."
-        }
-        Ok(_) if !context.state.invitation.token_hash.matches(&token) => {
-            "The key of invitation links changed before the mail could be sent. Send it again."
-        }
-        Ok((pending, workspace, _)) => {
-            let link = link(&pending.link_page, id, &token);
-            let letter = ClaimedInvitationMail {
-                workspace,
-                pending,
-                link: &link,
-                held_until,
+    let delivery = match send_claimed(app, &context, id, held_until).await? {
+        ClaimedMail::Sent(delivery) => delivery,
+        ClaimedMail::NotSent => None,
+        ClaimedMail::GivenUp(reason) => {
+            let delivery = Delivery {
+                status: DeliveryStatus::Failed,
+                updated_at: app.now(),
+                reason: Some(reason.to_owned()),
             };
-            if Deadline::current().remaining() < FIRST_SEND_MAX {
-                // Sent now, it might be sent again, its fate unrecorded. It is due again when the claim ends.
-                return Ok(None);
-            }
-            let stands = invitation_mail_send_and_record(app, letter).await?;
-            return Ok(stands.map(|delivery| delivery.status));
+            store
+                .invitation_delivery_record(workspace, id, held_until, &delivery, None)
+                .await?
         }
-        Err(Error::InvitationRevoked) => "The invitation was no longer valid when its mail could be sent.",
-        // It ended meanwhile.
-        Err(_) => return Ok(None),
     };
-    let delivery = Delivery {
-        status: DeliveryStatus::Failed,
-        updated_at: now,
-        reason: Some(given_up.to_owned()),
+    Ok(delivery.map(|delivery| delivery.status))
+}
+
+/// What a worker did with a mail that it claimed.
+enum ClaimedMail {
+    /// Sent it. The delivery status is none when the invitation ended in the meantime.
+    Sent(Option<Delivery>),
+    /// Left it, because the invitation ended or because no time is left. In the latter case it is due when the lease
+    /// ends.
+    NotSent,
+    /// Gave it up for this reason.
+    GivenUp(&'static str),
+}
+
+async fn send_claimed(
+    app: &App,
+    context: &InvitationContext,
+    id: InvitationId,
+    held_until: Time,
+) -> Result<ClaimedMail, Error> {
+    let token = app.invitation_key()?.token(id);
+    let (pending, workspace) = match context.open() {
+        Ok((pending, workspace, _)) => (pending, workspace),
+        Err(Error::InvitationRevoked) => {
+            let reason = "The invitation was no longer valid when its mail could be sent.";
+            return Ok(ClaimedMail::GivenUp(reason));
+        }
+        Err(_) => return Ok(ClaimedMail::NotSent),
     };
-    let stands = app
-        .store
-        .unproven()
-        .invitation_delivery_record(workspace, id, held_until, &delivery, None)
-        .await?;
-    Ok(stands.map(|delivery| delivery.status))
+    if pending.status(app.now()) != Status::Pending {
+        let reason = "The invitation expired before its mail could be sent.";
+        return Ok(ClaimedMail::GivenUp(reason));
+    }
+    if !context.state.invitation.token_hash.matches(&token) {
+        let reason = "The key of invitation links changed before the mail could be sent. Send it again.";
+        return Ok(ClaimedMail::GivenUp(reason));
+    }
+    if Deadline::current().remaining() < FIRST_SEND_MAX {
+        // The delivery status could not be recorded in time, and the mail would be sent twice.
+        return Ok(ClaimedMail::NotSent);
+    }
+    let link = link(&pending.link_page, id, &token);
+    let mail = ClaimedInvitationMail {
+        workspace,
+        pending,
+        link: &link,
+        held_until,
+    };
+    invitation_mail_send_and_record(app, mail).await.map(ClaimedMail::Sent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PASSING: MailError = MailError {
+    const TEMPORARY: MailError = MailError {
         retryable: true,
         reason: "Later.",
     };
@@ -198,11 +227,11 @@ mod tests {
     fn a_mail_is_queued_for_a_day_and_then_given_up() {
         let created = Time::from_millis(0);
         let at = |hours: u64| created.plus(Duration::from_secs(hours * 3600));
-        let (delivery, due_again) = fate(Err(PASSING), created, at(23), 0);
+        let (delivery, due_again) = delivery_after(Err(TEMPORARY), created, at(23), 0);
         assert_eq!((delivery.status, due_again), (DeliveryStatus::Queued, Some(at(24))));
-        let (delivery, due_again) = fate(Err(PASSING), created, at(24), 0);
+        let (delivery, due_again) = delivery_after(Err(TEMPORARY), created, at(24), 0);
         assert_eq!((delivery.status, due_again), (DeliveryStatus::Failed, None));
-        let (delivery, _) = fate(Ok(()), created, at(25), 0);
+        let (delivery, _) = delivery_after(Ok(()), created, at(25), 0);
         assert_eq!(delivery.status, DeliveryStatus::Sent);
     }
 }

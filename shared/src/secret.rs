@@ -1,4 +1,4 @@
-//! Text that must not be shown, and the keys derived from it.
+//! Secrets, their hashes, and the keys that are derived from them. None of them prints its value.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A secret: it is wiped when dropped and never shows itself.
+/// A secret text. It is wiped when it is dropped, and `Debug` does not print it.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -20,7 +20,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one use it is meant for.
+    /// The text, for the purpose of the secret only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -46,14 +46,14 @@ impl hkdf::KeyType for Len32 {
 }
 
 impl DerivedKey {
-    /// The key of `purpose`; two purposes never share one.
+    /// Derives the key of `purpose`. Two purposes never share a key.
     #[must_use]
     pub fn derive(secret: &Secret, purpose: &str) -> Self {
         let mut key = [0; 32];
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"workspaces");
         let info = [purpose.as_bytes()];
-        // Neither call can fail for 32 bytes of output (RFC 5869 allows 8,160); were it to, an all-zero key must not
-        // be used, so the purpose's key stays random and nothing verifies.
+        // Neither call fails for 32 bytes of output (RFC 5869 allows 8,160). If one did, a random key would replace the
+        // all-zero key, and nothing would verify.
         let filled = salt
             .extract(secret.expose().as_bytes())
             .expand(&info, Len32)
@@ -64,20 +64,20 @@ impl DerivedKey {
         Self(key)
     }
 
-    /// A key as stored, 32 bytes in base64url.
+    /// Decodes a stored key: 32 bytes in base64url.
     #[must_use]
     pub fn from_base64url(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }
 
-    /// The bytes, for a key pair made from this seed.
+    /// The bytes, as the seed of a key pair.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// HMAC-SHA-256 of `parts`, each preceded by its length, so that no two lists of parts have one tag.
+    /// The HMAC-SHA-256 of `parts`. Each part is preceded by its length, so that two lists of parts never share a tag.
     #[must_use]
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
@@ -97,7 +97,7 @@ impl fmt::Debug for DerivedKey {
     }
 }
 
-/// The SHA-256 of a secret, in base64url: what may be stored of it. It does not show itself either, and has no `==`:
+/// The SHA-256 of a secret, in base64url, which may be stored. `Debug` does not print it, and there is no `==`, because
 /// [`SecretHash::matches`] compares in constant time.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -110,7 +110,7 @@ impl SecretHash {
         Self(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.expose().as_bytes())))
     }
 
-    /// Whether this is the hash of `secret`; takes the same time whatever the answer.
+    /// Whether this is the hash of `secret`. The comparison takes the same time in both cases.
     #[must_use]
     pub fn matches(&self, secret: &Secret) -> bool {
         constant_time::verify_slices_are_equal(self.0.as_bytes(), Self::of(secret).0.as_bytes()).is_ok()
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_secret_shows_itself() {
+    fn debug_prints_no_secret() {
         let secret = Secret::new("hunter2");
         let shown = format!(
             "{secret:?} {:?} {:?}",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_knows_its_secret() {
+    fn a_hash_matches_only_its_secret() {
         let hash = SecretHash::of(&Secret::new("one"));
         assert!(hash.matches(&Secret::new("one")));
         assert!(!hash.matches(&Secret::new("two")));

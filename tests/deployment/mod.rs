@@ -4,6 +4,7 @@ pub mod conventions;
 pub mod events;
 pub mod function_roles;
 pub mod gateway_routes;
+pub mod log_lines;
 pub mod malformed_events;
 pub mod proofs;
 pub mod response_schema;

@@ -25,8 +25,9 @@ use crate::support::harness::World;
 use crate::support::template::{self, Access, Declared};
 
 /// The variables that Lambda itself sets.
-pub const SET_BY_LAMBDA: [&str; 4] = [
+pub const SET_BY_LAMBDA: [&str; 5] = [
     "AWS_ACCESS_KEY_ID",
+    "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -112,6 +113,7 @@ fn environment(function: &Declared, world: &World) -> Config {
     let given = function.environment();
     let config = &world.app.config;
     let value = |name: &str| match name {
+        "AWS_LAMBDA_FUNCTION_NAME" => Some(function.name.to_owned()),
         _ if SET_BY_LAMBDA.contains(&name) => Some("local".to_owned()),
         "SIGNING_SECRET" | "INVITATION_SECRET" => given
             .contains_key(format!("{name}_ARN").as_str())

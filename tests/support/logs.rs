@@ -1,36 +1,35 @@
-//! What the functions log.
+//! The log of the functions, in the form that they write it when deployed.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tracing_subscriber::EnvFilter;
+use shared::telemetry::JsonLines;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-/// With everything that our own crates have to say.
-const FILTER: &str = "info,auth=trace,invitations=trace,members=trace,sessions=trace,shared=trace,usage=trace,workspaces=trace,\
-    aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
+/// All levels of the backend's own crates.
+const FILTER: &str = "info,auth=trace,invitations=trace,mail_events=trace,mail_retry=trace,members=trace,sessions=trace,\
+    shared=trace,usage=trace,usage_aggregator=trace,usage_ingest=trace,workspaces=trace,aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
 
-/// Keeps what is logged.
+/// Captures log lines.
 #[derive(Clone, Default)]
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
-    /// Keeps what this thread logs until the guard is dropped.
+    /// Captures the lines of this thread until the guard is dropped.
     pub fn keep(&self) -> tracing::subscriber::DefaultGuard {
-        tracing_subscriber::fmt()
-            .json()
-            .with_env_filter(EnvFilter::new(FILTER))
-            .with_writer(self.clone())
-            .set_default()
+        let lines = JsonLines::new(self.clone()).with_filter(EnvFilter::new(FILTER));
+        tracing_subscriber::registry().with(lines).set_default()
     }
 
-    /// What was logged.
+    /// The captured lines.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What was logged since it was last taken.
+    /// The lines that were captured since the last call.
     pub fn take(&self) -> String {
         let logged = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8_lossy(&logged).into_owned()

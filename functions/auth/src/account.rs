@@ -12,7 +12,7 @@ use shared::secret::Secret;
 use shared::store::account::EmailRecord;
 use shared::store::limit::{Charge, Limit};
 use shared::store::{Items, Key, Store};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
 
 use crate::wire::TokensOut;
 
@@ -71,6 +71,7 @@ impl Account {
     /// Issues the tokens of a session.
     pub(crate) fn tokens(&self, app: &App, id: SessionId, session: &Session, now: Time) -> Result<TokensOut, Error> {
         let issuer = app.issuer()?;
+        telemetry::record_caller(self.user.id, self.workspace.as_ref().map(|workspace| workspace.id));
         // The workspace of the session, not of the account: the same generation must always give the same token.
         let refresh = RefreshToken {
             user_id: self.user.id,

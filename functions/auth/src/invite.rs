@@ -27,7 +27,7 @@ use shared::store::account::EmailRecord;
 use shared::store::invitation::{Accepting, InvitationContext, InvitationLink, SIBLINGS_MAX};
 use shared::store::limit::{Charge, Limit};
 use shared::store::{Items, Key, retry_on_conflict};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
 use tokio::sync::OnceCell;
 
 use crate::account::{self, Account, LoginCharges};
@@ -186,6 +186,7 @@ impl LinkRequest {
         let charged = self.charge.apply(&app.store, items, now);
         if let Some(invitation) = self.link.invitation(items)? {
             let (context, ()) = tokio::try_join!(app.store.invitation_context(invitation), charged)?;
+            telemetry::record_workspace(context.state.invitation.workspace_id);
             Ok(context)
         } else {
             charged.await?;
@@ -346,7 +347,7 @@ impl Acceptance {
     /// epoch has changed, so that a failure leaves only rows behind.
     async fn end_siblings(&self, accepted: &InvitationContext, now: Time) {
         if let Err(error) = retry_on_conflict(|| self.app.store.invitation_siblings_end(accepted, now)).await {
-            tracing::warn!(%error, "dead invitations were left in their lists");
+            tracing::warn!(%error, "ended sibling invitations not removed from their lists");
         }
     }
 

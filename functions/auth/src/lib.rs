@@ -27,7 +27,7 @@ use shared::models::workspace::{Workspace, slug_of};
 use shared::store::limit::{Charge, Limit};
 use shared::store::workspace::{owner_membership, workspace_draft};
 use shared::store::{Unproven, retry_on_conflict};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
 use tokio::sync::OnceCell;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,6 +91,7 @@ async fn register(
         let workspace = workspace_draft(name.clone(), items.contains(&slug), now);
         let user = new_user(&body, hash, &workspace, now);
         app.store.unproven().account_register(&user, &workspace).await?;
+        telemetry::record_caller(user.id, Some(workspace.id));
         Ok((StatusCode::CREATED, Json(UserOut::new(&user, Some(&workspace)))))
     })
     .await
@@ -168,7 +169,7 @@ async fn login(State(app): State<App>, gateway: Gateway, payload: Payload) -> Re
         Refusals<(TokenInvalid, TokenRevoked)>
     )
 )]
-async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<TokensOut>, Error> {
+async fn refresh(State(app): State<App>, gateway: Gateway, payload: Payload) -> Result<Json<TokensOut>, Error> {
     let body: RefreshIn = payload.parse()?;
     let token = app
         .issuer()?
@@ -176,6 +177,8 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
         .open(body.refresh_token.expose())
         .ok_or(Error::TokenInvalid)?;
     let id = token.session_id;
+    // The token is sealed, so that its user is known.
+    telemetry::record_caller(token.user_id, token.workspace_id);
     retry_on_conflict(async || {
         let now = app.now();
         let account = Account::read(&app, token.user_id, token.workspace_id).await?;
@@ -192,7 +195,13 @@ async fn refresh(State(app): State<App>, payload: Payload) -> Result<Json<Tokens
             }
             Refresh::Repeat => account.tokens(&app, id, session, now).map(Json),
             Refresh::Reuse => {
-                app.store.unproven().session_end(account.user.id, id).await?;
+                let ended = app.store.unproven().session_end(account.user.id, id).await;
+                // After a conflict, the decision runs again.
+                if !matches!(ended, Err(Error::Stale)) {
+                    let source_ip = gateway.source_ip.map(tracing::field::display);
+                    tracing::warn!(session_id = %id, source_ip, "refresh token reused");
+                }
+                ended?;
                 Err(Error::TokenRevoked)
             }
             Refresh::Invalid => Err(Error::TokenInvalid),

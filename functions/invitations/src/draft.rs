@@ -17,7 +17,8 @@ use shared::store::admitted::Admitted;
 use shared::store::idempotency::IdempotentRequest;
 use shared::store::invitation::{NewInvitation, NewMail};
 use shared::store::limit::{Limit, Slot};
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
+use tracing::Instrument;
 use url::Url;
 
 use crate::wire::InvitationIssuedOut;
@@ -31,7 +32,8 @@ pub(crate) struct InvitationDraft {
     mail_slot: Option<Slot>,
 }
 
-/// The budget of invitation mails that one e-mail address receives from all workspaces. A mail over the budget is withheld.
+/// The budget of invitation mails that one e-mail address receives from all workspaces. A mail over the budget is
+/// withheld.
 pub(crate) fn recipient_budget(email: &EmailAddress) -> Limit {
     Limit::new(Rule::INVITATION_RECIPIENT, email)
 }
@@ -122,14 +124,15 @@ impl InvitationDraft {
         self.pending.created_at.plus(outbox::CREATOR_LEASE)
     }
 
-    /// Sends the mail of a committed invitation and records its delivery status. A withheld mail is not sent. Neither step can
-    /// fail the request: a mail whose status is not recorded stays due, and the response shows `queued`. The delivery
-    /// status is stored in the idempotency record so that a replay returns the same response.
+    /// Sends the mail of a committed invitation and records its delivery status. A withheld mail is not sent. Neither
+    /// step can fail the request: a mail whose status is not recorded stays due, and the response shows `queued`. The
+    /// delivery status is stored in the idempotency record so that a replay returns the same response.
     pub(crate) async fn send(mut self, app: &App, access: &Access, request: &IdempotentRequest) -> InvitationIssuedOut {
+        let span = telemetry::item_span(Some(access.workspace().id), Some(self.pending.id), None);
         if self.mail_slot.is_none() {
-            tracing::warn!(invitation_id = %self.pending.id, "mail withheld: the recipient's budget is spent");
+            span.in_scope(|| tracing::warn!("mail withheld: the recipient's budget is spent"));
         } else if Deadline::current().remaining() >= outbox::FIRST_SEND_MAX {
-            self.mail(app, access, request).await;
+            self.mail(app, access, request).instrument(span).await;
         }
         // With less time remaining, the mail stays due.
         InvitationIssuedOut::new(self.pending, self.link)
@@ -148,10 +151,10 @@ impl InvitationDraft {
             app.store.idempotency_set_delivery(request, &sent.delivery)
         );
         if let Err(error) = &stored {
-            tracing::warn!(%error, invitation_id = %self.pending.id, "delivery status not stored in the idempotency record");
+            tracing::warn!(%error, "delivery status not stored in the idempotency record");
         }
         if let Err(error) = &recorded {
-            tracing::warn!(%error, invitation_id = %self.pending.id, "delivery status of a mail not recorded");
+            tracing::warn!(%error, "delivery status of a mail not recorded");
         }
         // A replay shows the stored status, whatever the pending row says. The first response shows the same.
         let shown = if request.key().is_some() {

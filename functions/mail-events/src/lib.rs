@@ -1,5 +1,5 @@
-//! Records what the mail service tells of mails: that it took them, that they were delivered, bounced, or called spam.
-//! It tells at least once, in any order, and of mails whose invitation ended long ago.
+//! Records delivery events of the mail service: that it accepted a mail, and that the mail was delivered, bounced or
+//! marked as spam. Events arrive at least once, in any order, and also for invitations that ended long ago.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,10 @@ use shared::event::Deadline;
 use shared::ids::InvitationId;
 use shared::models::delivery::{DeliveryEvent, DeliveryStatus};
 use shared::store::retry_on_conflict;
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
+use tracing::Instrument;
 
-/// An event of SES, as `EventBridge` brings it.
+/// An event of SES, as `EventBridge` delivers it.
 #[derive(Debug, Deserialize)]
 pub struct Event {
     detail: Detail,
@@ -35,13 +36,15 @@ enum Detail {
     Complaint {
         mail: Mail,
     },
-    /// Opened, clicked, and what else there may come: the configuration set asks for none of it.
+    /// Any other event, such as an opened mail. The configuration set asks for none of them.
     #[serde(other)]
     Other,
 }
 
 #[derive(Debug, Deserialize)]
 struct Mail {
+    #[serde(default, rename = "messageId")]
+    message_id: Option<String>,
     #[serde(default)]
     tags: BTreeMap<String, Vec<String>>,
 }
@@ -55,7 +58,7 @@ struct Bounce {
 }
 
 impl Detail {
-    /// What it tells, and of which mail.
+    /// The mail and what happened to it; none for an event that is not recorded.
     fn event(&self) -> Option<(&Mail, DeliveryEvent)> {
         match self {
             Self::Send { mail } => Some((mail, DeliveryEvent::Sent)),
@@ -69,7 +72,7 @@ impl Detail {
 }
 
 impl Mail {
-    /// The invitation that it was for; mails of another kind have none.
+    /// The mail's invitation; none for a notice.
     fn invitation(&self) -> Option<InvitationId> {
         self.tags.get("invitation")?.first()?.parse().ok()
     }
@@ -85,34 +88,38 @@ impl Bounce {
     }
 }
 
-/// What an event changed.
+/// The change that an event made.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// The invitation, if the event was about one.
     invitation: Option<InvitationId>,
-    /// The new fate of its mail; none when the event told nothing new.
+    /// The new delivery status of its mail; none when the event changed nothing.
     delivery: Option<DeliveryStatus>,
 }
 
-/// Takes a call.
+/// Handles a call.
 pub async fn handle(app: App, event: Event, _deadline: Deadline) -> Result<Report, Error> {
-    let about = event.detail.event();
-    let about = about.and_then(|(mail, event)| Some((mail.invitation()?, event)));
-    let Some((id, event)) = about else {
-        tracing::info!("an event tells nothing of an invitation's mail");
+    let recorded = event.detail.event();
+    let recorded = recorded.and_then(|(mail, event)| Some((mail, mail.invitation()?, event)));
+    let Some((mail, id, event)) = recorded else {
+        tracing::info!("mail event ignored: it is not about an invitation's mail");
         return Ok(Report::default());
     };
+    let span = telemetry::item_span(None, Some(id), mail.message_id.as_deref());
     Ok(Report {
         invitation: Some(id),
-        delivery: record(&app, id, event).await?,
+        delivery: record(&app, id, event).instrument(span).await?,
     })
 }
 
-/// Records `event` of an invitation's mail, unless it is old or the invitation ended.
+/// Records `event` of an invitation's mail, unless the event is older than the delivery status or the invitation ended.
 async fn record(app: &App, id: InvitationId, event: DeliveryEvent) -> Result<Option<DeliveryStatus>, Error> {
     let invitation = app.store.unproven().invitation(id).await?;
+    if let Some(invitation) = &invitation {
+        telemetry::record_workspace(invitation.workspace_id);
+    }
     let Some(invitation) = invitation.filter(|invitation| invitation.end.is_none()) else {
-        tracing::info!(invitation = %id, ?event, "an event tells of an invitation that ended");
+        tracing::info!(?event, "mail event ignored: the invitation ended");
         return Ok(None);
     };
     retry_on_conflict(async || {
@@ -122,7 +129,7 @@ async fn record(app: &App, id: InvitationId, event: DeliveryEvent) -> Result<Opt
             .invitation_delivery(invitation.workspace_id, id)
             .await?;
         let Some((read, next)) = read.and_then(|read| read.after(event, app.now()).map(|next| (read, next))) else {
-            tracing::info!(invitation = %id, ?event, "an event tells nothing new");
+            tracing::info!(?event, "mail event ignored: the delivery status is newer");
             return Ok(None);
         };
         app.store

@@ -1,6 +1,6 @@
 //! Cold start of the function `mail-retry`.
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> shared::lambda::Ended {
+async fn main() -> std::process::ExitCode {
     shared::lambda::serve_events(shared::app::RequiredSecrets::INVITATION, mail_retry::handle).await
 }

@@ -1,7 +1,7 @@
-//! Rolls the hours of usage up into days and months, where there are news.
+//! Rolls up the hours of usage into days and months, for workspaces that have dirty markers.
 //!
-//! DirtyMarker lie in shards; a call takes all of them, or those that its event names, so that a schedule can spread a run over
-//! several calls. What a call has no time for stays news, and the next one goes on there.
+//! The markers are split into shards. A call handles all shards, or those that its event names, so that a schedule can
+//! split a run into several calls. A marker that a call has no time for stays, and the next call handles it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,24 +16,25 @@ use shared::ids::WorkspaceId;
 use shared::models::usage::Usage;
 use shared::store::keys::SHARDS;
 use shared::store::usage::{DirtyMarker, Month};
-use shared::{App, Error, notices};
+use shared::{App, Error, notices, telemetry};
+use tracing::Instrument;
 
-/// Shards at once.
-const SHARDS_AT_ONCE: usize = 4;
-/// Workspaces of a shard at once.
-const WORKSPACES_AT_ONCE: usize = 16;
-/// Times a workspace is rolled up again because another run was faster.
+/// Shards that are handled concurrently.
+const SHARDS_CONCURRENCY: usize = 4;
+/// Workspaces of a shard that are handled concurrently.
+const WORKSPACES_CONCURRENCY: usize = 16;
+/// The attempts to roll up a workspace while concurrent runs keep winning.
 const ATTEMPTS_MAX: usize = 5;
-/// Time left below which no workspace is begun: more than the slowest one takes.
+/// With less remaining time, no workspace is started: more than the slowest one takes.
 const RESERVE: Duration = Duration::from_secs(40);
 
-/// The schedule's event. A schedule that names no shards is of all.
+/// The schedule's event. Without shards, the call handles all of them.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Scheduled {
     /// The shards to roll up.
     #[serde(default)]
     shards: Shards,
-    /// What else it says. It makes an object of the event: serde reads a list as fields in their order otherwise.
+    /// Other fields. This field makes serde require an object: it would otherwise read a list as the fields in order.
     #[serde(flatten)]
     _more: IgnoredAny,
 }
@@ -73,12 +74,12 @@ impl TryFrom<Bounds> for Shards {
     }
 }
 
-/// What a call did.
+/// The result of a call.
 #[derive(Debug, Serialize)]
 pub struct RollUpReport {
-    /// Workspaces whose usage was rolled up.
+    /// The number of workspaces whose usage was rolled up.
     workspaces: usize,
-    /// Shards that have news left for the next call.
+    /// Shards with markers that are left for the next call.
     shards_left: Vec<u8>,
 }
 
@@ -93,25 +94,25 @@ pub async fn handle(app: App, event: Scheduled, deadline: Deadline) -> Result<Ro
     let Shards { from, to } = event.shards;
     let ended: Vec<(u8, Result<bool, Error>)> = futures::stream::iter(from..=to)
         .map(async |shard| (shard, run.shard(shard).await))
-        .buffer_unordered(SHARDS_AT_ONCE)
+        .buffer_unordered(SHARDS_CONCURRENCY)
         .collect()
         .await;
-    let mut rolled = RollUpReport {
+    let mut report = RollUpReport {
         workspaces: run.workspaces.into_inner(),
         shards_left: Vec::new(),
     };
-    let mut fault = None;
+    let mut last_error = None;
     for (shard, result) in ended {
         match result {
             Ok(true) => {}
-            Ok(false) => rolled.shards_left.push(shard),
-            Err(error) => fault = Some(error),
+            Ok(false) => report.shards_left.push(shard),
+            Err(error) => last_error = Some(error),
         }
     }
-    rolled.shards_left.sort_unstable();
-    tracing::info!(workspaces = rolled.workspaces, left = ?rolled.shards_left, "usage was rolled up");
-    // What failed is tried again by whoever called; what was done is done.
-    fault.map_or(Ok(rolled), Err)
+    report.shards_left.sort_unstable();
+    tracing::info!(workspaces = report.workspaces, shards_left = ?report.shards_left, "usage rolled up");
+    // After an error the trigger calls again; the workspaces that were rolled up have no markers then.
+    last_error.map_or(Ok(report), Err)
 }
 
 struct Run {
@@ -122,57 +123,60 @@ struct Run {
 }
 
 impl Run {
-    /// Rolls up a shard, page by page; false when time ran out. A workspace that fails costs the others nothing.
+    /// Rolls up a shard, page by page. Returns whether the time was enough. A workspace that fails stops no other one.
     async fn shard(&self, shard: u8) -> Result<bool, Error> {
-        let (mut start, mut whole, mut fault) = (None, true, None);
+        let (mut start, mut is_complete, mut last_error) = (None, true, None);
         loop {
-            let (news, next) = self.app.store.unproven().usage_dirty_markers(shard, start).await?;
-            let ended: Vec<Result<bool, Error>> = futures::stream::iter(news)
-                .map(|news| self.workspace_in_time(news))
-                .buffer_unordered(WORKSPACES_AT_ONCE)
+            let (markers, next) = self.app.store.unproven().usage_dirty_markers(shard, start).await?;
+            let ended: Vec<Result<bool, Error>> = futures::stream::iter(markers)
+                .map(|marker| {
+                    let span = telemetry::item_span(Some(marker.workspace), None, None);
+                    self.workspace_within_deadline(marker).instrument(span)
+                })
+                .buffer_unordered(WORKSPACES_CONCURRENCY)
                 .collect()
                 .await;
             for result in ended {
                 match result {
-                    Ok(done) => whole &= done,
-                    Err(error) => fault = Some(error),
+                    Ok(is_done) => is_complete &= is_done,
+                    Err(error) => last_error = Some(error),
                 }
             }
             start = next;
-            if start.is_none() || !whole {
+            if start.is_none() || !is_complete {
                 break;
             }
         }
-        if let Some(error) = fault {
+        if let Some(error) = last_error {
             return Err(error);
         }
-        if whole {
+        if is_complete {
             self.app
                 .store
                 .unproven()
                 .usage_run_complete(shard, self.started_at)
                 .await?;
         }
-        Ok(whole)
+        Ok(is_complete)
     }
 
-    async fn workspace_in_time(&self, news: DirtyMarker) -> Result<bool, Error> {
+    /// Rolls up a workspace, if enough time is left. Returns whether it did.
+    async fn workspace_within_deadline(&self, marker: DirtyMarker) -> Result<bool, Error> {
         if self.deadline.remaining() < RESERVE {
             return Ok(false);
         }
-        let workspace = news.workspace;
-        let rolled = Box::pin(self.workspace(news)).await;
-        rolled.inspect_err(|error| tracing::error!(%error, %workspace, "usage was not rolled up"))?;
+        let result = Box::pin(self.workspace(marker)).await;
+        result.inspect_err(|error| tracing::error!(%error, "usage not rolled up; the dirty marker stays"))?;
         self.workspaces.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
 
-    /// Rolls up a workspace, again from fresh news for as long as another run is faster.
-    async fn workspace(&self, mut news: DirtyMarker) -> Result<(), Error> {
+    /// Rolls up a workspace, again from a freshly read marker while concurrent runs win.
+    async fn workspace(&self, mut marker: DirtyMarker) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
-            let months = self.months(&news).await?;
-            let due = notices::due(&self.app, news.workspace, &months, self.app.now()).await?;
-            match self.app.store.unproven().usage_roll_up(&news, &months, &due).await {
+            let months = self.months(&marker).await?;
+            let due = notices::due(&self.app, marker.workspace, &months, self.app.now()).await?;
+            match self.app.store.unproven().usage_roll_up(&marker, &months, &due).await {
                 Ok(()) => {
                     notices::send_all(&self.app, due).await;
                     return Ok(());
@@ -180,42 +184,43 @@ impl Run {
                 Err(Error::Stale) => {}
                 Err(error) => return Err(error),
             }
-            match self.app.store.unproven().usage_dirty_marker(news.workspace).await? {
-                Some(newer) => news = newer,
-                // The other run has done it.
+            match self.app.store.unproven().usage_dirty_marker(marker.workspace).await? {
+                Some(newer) => marker = newer,
+                // The concurrent run has rolled up the workspace.
                 None => return Ok(()),
             }
         }
         Err(Error::Stale)
     }
 
-    /// The months that the news touch: each read first, then its days of the news summed from their hours.
-    async fn months(&self, news: &DirtyMarker) -> Result<Vec<Month>, Error> {
-        let mut touched: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for day in &news.days {
-            touched
+    /// The months that the marker names: each as read, with the marker's days summed from their hours.
+    async fn months(&self, marker: &DirtyMarker) -> Result<Vec<Month>, Error> {
+        let mut dirty: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for day in &marker.days {
+            dirty
                 .entry(day.chars().take(7).collect())
                 .or_default()
                 .insert(day.clone());
         }
-        let mut months = Vec::with_capacity(touched.len());
-        for (month, days) in touched {
+        let mut months = Vec::with_capacity(dirty.len());
+        for (month, days) in dirty {
             let (read, days) = futures::try_join!(
-                self.app.store.unproven().usage_month(news.workspace, &month),
-                self.days(news.workspace, days)
+                self.app.store.unproven().usage_month(marker.workspace, &month),
+                self.days(marker.workspace, days)
             )?;
             months.push(Month { month, read, days });
         }
         Ok(months)
     }
 
+    /// The days, each summed from its hours.
     async fn days(&self, workspace: WorkspaceId, days: BTreeSet<String>) -> Result<BTreeMap<String, Usage>, Error> {
         futures::stream::iter(days)
             .map(async |day| {
                 let usage = self.app.store.unproven().usage_day_of_hours(workspace, &day).await?;
                 Ok((day, usage))
             })
-            .buffer_unordered(WORKSPACES_AT_ONCE)
+            .buffer_unordered(WORKSPACES_CONCURRENCY)
             .try_collect()
             .await
     }
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_names_shards_or_means_all() {
+    fn an_event_without_shards_means_all_shards() {
         let shards = |event| {
             read(event)
                 .map(|scheduled| (scheduled.shards.from, scheduled.shards.to))
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_shards_there_are_is_refused() {
+    fn an_event_with_unknown_shards_is_refused() {
         for event in [
             "[]",
             "null",

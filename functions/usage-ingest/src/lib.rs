@@ -1,7 +1,7 @@
-//! Takes usage records from the queue, each once.
+//! Counts the usage records of the queue, each once.
 //!
-//! A message that is not taken is a failure of its own: the queue delivers it again, and after some times puts it into
-//! the dead-letter queue. The others of its batch are kept.
+//! The response names the messages that were not counted. The queue delivers them again, and after several deliveries
+//! moves them to the dead-letter queue. The other messages of the batch are done.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -13,14 +13,15 @@ use shared::event::Deadline;
 use shared::ids::{RecordId, WorkspaceId};
 use shared::models::usage_record::{Refusal, Refused, UsageRecord};
 use shared::store::usage::RECORDS_MAX;
-use shared::{App, Error};
+use shared::{App, Error, telemetry};
+use tracing::Instrument;
 
-/// Transactions at once.
+/// Concurrent transactions.
 const CONCURRENCY: usize = 8;
-/// Time left below which nothing more is begun; what is left is delivered again.
+/// With less remaining time, no transaction starts; the queue delivers the messages again.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// Takes a batch of messages, a record each.
+/// Handles a batch of messages with one record each.
 pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<SqsBatchResponse, Error> {
     let mut failed = Failed::default();
     let mut sorted = Sorted::default();
@@ -32,27 +33,30 @@ pub async fn handle(app: App, event: SqsEvent, deadline: Deadline) -> Result<Sqs
     }
     let known = app.store.unproven().workspaces_known(&sorted.workspaces()).await?;
     let groups = sorted.groups(&known, &mut failed);
-    let added = futures::stream::iter(groups)
-        .map(|group| add(app.clone(), group, deadline))
+    let adding = futures::stream::iter(groups)
+        .map(|group| {
+            let span = telemetry::item_span(group.first().map(|received| received.record.workspace_id), None, None);
+            add(app.clone(), group, deadline).instrument(span)
+        })
         .buffer_unordered(CONCURRENCY);
-    let again: Vec<Vec<MessageId>> = added.collect().await;
-    for message in again.into_iter().flatten() {
+    let not_added: Vec<Vec<MessageId>> = adding.collect().await;
+    for message in not_added.into_iter().flatten() {
         failed.add(message);
     }
-    failed.answer()
+    failed.into_response()
 }
 
-/// Adds a group's records; answers the messages to be delivered again.
-async fn add(app: App, group: Vec<Taken>, deadline: Deadline) -> Vec<MessageId> {
-    let messages = || group.iter().flat_map(|taken| taken.messages.clone()).collect();
+/// Adds a group's records. Returns the messages that the queue has to deliver again.
+async fn add(app: App, group: Vec<Received>, deadline: Deadline) -> Vec<MessageId> {
+    let messages = || group.iter().flat_map(|received| received.messages.clone()).collect();
     if deadline.remaining() < RESERVE {
         tracing::warn!(
             records = group.len(),
-            "no time is left for usage records; they are delivered again"
+            "usage records were not counted: no time is left; they are delivered again"
         );
         return messages();
     }
-    let records = group.iter().map(|taken| &taken.record).collect();
+    let records = group.iter().map(|received| &received.record).collect();
     match app.store.unproven().usage_add(records, app.now()).await {
         Ok(()) => Vec::new(),
         Err(error) => {
@@ -62,36 +66,37 @@ async fn add(app: App, group: Vec<Taken>, deadline: Deadline) -> Vec<MessageId> 
     }
 }
 
-/// What a failure is told by; the queue gives every message one.
+/// Names a message in a partial batch response; the queue gives every message one.
 type MessageId = Option<String>;
 
-/// A record, and the messages that it came in.
-struct Taken {
+/// A record and the messages that contain it.
+struct Received {
     record: UsageRecord,
     messages: Vec<MessageId>,
 }
 
-/// The records of a batch, each once, in the order of workspaces and hours.
+/// The records of a batch without duplicates, in the order of workspaces and hours.
 #[derive(Default)]
 struct Sorted {
-    hours: BTreeMap<(WorkspaceId, Time), Vec<Taken>>,
-    places: BTreeMap<(WorkspaceId, RecordId), (Time, usize)>,
+    hours: BTreeMap<(WorkspaceId, Time), Vec<Received>>,
+    /// The hour and the index of each record.
+    indexes: BTreeMap<(WorkspaceId, RecordId), (Time, usize)>,
 }
 
 impl Sorted {
     fn add(&mut self, message: MessageId, record: UsageRecord) {
         let id = (record.workspace_id, record.id);
-        if let Some((hour, place)) = self.places.get(&id) {
+        if let Some((hour, index)) = self.indexes.get(&id) {
             let hour = self.hours.entry((record.workspace_id, *hour)).or_default();
-            if let Some(taken) = hour.get_mut(*place) {
-                taken.messages.push(message);
+            if let Some(received) = hour.get_mut(*index) {
+                received.messages.push(message);
             }
             return;
         }
         let hour = hour_of(record.occurred_at);
         let records = self.hours.entry((record.workspace_id, hour)).or_default();
-        self.places.insert(id, (hour, records.len()));
-        records.push(Taken {
+        self.indexes.insert(id, (hour, records.len()));
+        records.push(Received {
             record,
             messages: vec![message],
         });
@@ -101,12 +106,13 @@ impl Sorted {
         self.hours.keys().map(|(workspace, _)| *workspace).collect()
     }
 
-    /// Groups that are a transaction each.
-    fn groups(self, known: &HashSet<WorkspaceId>, failed: &mut Failed) -> Vec<Vec<Taken>> {
+    /// Splits the records into groups of one transaction each. Refuses the records of unknown workspaces.
+    fn groups(self, known: &HashSet<WorkspaceId>, failed: &mut Failed) -> Vec<Vec<Received>> {
         let mut groups = Vec::new();
         for ((workspace, _), mut records) in self.hours {
             if !known.contains(&workspace) {
-                for Taken { record, messages } in records {
+                let _item = telemetry::item_span(Some(workspace), None, None).entered();
+                for Received { record, messages } in records {
                     for message in messages {
                         let id = Some(record.id);
                         let reason = Refusal::UnknownWorkspace;
@@ -129,15 +135,16 @@ fn hour_of(at: Time) -> Time {
     Time::from_millis(at.as_millis().div_euclid(HOUR_MS) * HOUR_MS)
 }
 
-/// The messages that were not taken.
+/// The messages that are not counted.
 #[derive(Default)]
 struct Failed {
     ids: Vec<String>,
-    nameless: bool,
+    /// Whether a message without an id is among them.
+    has_unnamed: bool,
 }
 
 impl Failed {
-    /// A record that no repetition makes right. Its body may hold anything, so it is not logged.
+    /// Adds a message whose record is refused on every delivery. Its body may hold any text, so it is not logged.
     fn refuse(&mut self, message: MessageId, Refused { id, reason }: Refused) {
         let record_id = id.map(tracing::field::display);
         tracing::warn!(message_id = message.as_deref(), record_id, %reason, "a usage record was refused");
@@ -147,13 +154,14 @@ impl Failed {
     fn add(&mut self, message: MessageId) {
         match message {
             Some(id) => self.ids.push(id),
-            None => self.nameless = true,
+            None => self.has_unnamed = true,
         }
     }
 
-    fn answer(self) -> Result<SqsBatchResponse, Error> {
-        if self.nameless {
-            // It cannot be named in the answer, and must not pass for taken.
+    /// The partial batch response, which names the messages.
+    fn into_response(self) -> Result<SqsBatchResponse, Error> {
+        if self.has_unnamed {
+            // The response cannot name the message, so the whole batch has to be delivered again.
             return Err(Error::Internal("a message without an id was not taken".to_owned()));
         }
         let failure = |id| {
@@ -161,8 +169,8 @@ impl Failed {
             failure.item_identifier = id;
             failure
         };
-        let mut answer = SqsBatchResponse::default();
-        answer.batch_item_failures = self.ids.into_iter().map(failure).collect();
-        Ok(answer)
+        let mut response = SqsBatchResponse::default();
+        response.batch_item_failures = self.ids.into_iter().map(failure).collect();
+        Ok(response)
     }
 }

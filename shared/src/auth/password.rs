@@ -5,6 +5,7 @@ use std::sync::Arc;
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 use crate::error::Error;
 use crate::models::user::PasswordHash;
@@ -93,11 +94,12 @@ impl Passwords {
             .await
             .map_err(|error| Error::Internal(format!("password hashing: {error}")))?;
         drop(waiting);
+        let span = Span::current();
         let hashing = move || {
             // The permit is held until the hash is complete, even when the request has ended: the hash occupies its memory
             // and core until then.
             let _running = running;
-            work()
+            span.in_scope(work)
         };
         tokio::task::spawn_blocking(hashing)
             .await

@@ -66,15 +66,15 @@ mod tests {
 
     #[test]
     fn an_ipv6_customer_is_one_address() {
-        let of = |ip: &str| {
+        let address = |ip: &str| {
             Gateway {
                 source_ip: ip.parse().ok(),
                 ..Gateway::default()
             }
             .address()
         };
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
+        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
+        assert_eq!(address("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

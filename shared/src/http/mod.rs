@@ -1,4 +1,4 @@
-//! HTTP around the handlers: what a request becomes before them, and what an answer becomes behind them.
+//! The HTTP layers around the handlers: they prepare each request and complete each response.
 
 pub mod body;
 pub mod gateway;
@@ -20,30 +20,32 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::auth::access::Caller;
 use crate::deadline::{Deadline, GRACE};
 use crate::error::Error;
+use crate::telemetry;
 use gateway::Gateway;
 
-/// A request's body has at most this many bytes.
+/// The bytes that a request's body may have.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Completes a function's routes: errors in one shape for unknown paths and methods, the limit on bodies, redirects
-/// from trailing slashes, CORS, and the headers of every answer.
+/// from trailing slashes, CORS, and the headers of every response.
 pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
     let inner = axum::Router::from(routes)
         .fallback(|| async { Error::NotFound })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn(body::limit))
         .layer(middleware::from_fn(redirect_slash))
-        // Inside CORS, so that a browser can read of both too.
-        .layer(middleware::from_fn(in_time))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked));
+        // Inside CORS, so that a browser can read the responses to a time-out and to a panic.
+        .layer(middleware::from_fn(within_deadline))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(panic_response));
     let shared = match cors(&app) {
         Some(cors) => inner.layer(cors),
         None => inner,
@@ -53,15 +55,16 @@ pub fn finish(routes: OpenApiRouter<App>, app: App) -> Router {
         .with_state(app)
 }
 
-/// The answer to a panic. What it said is dropped: the hook of [`crate::lambda::init_logs`] has logged where it was.
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+/// The response to a panic. The hook of [`crate::lambda::init_logs`] has logged the location; the message is dropped.
+fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
 }
 
-/// Answers before Lambda ends the call, whatever a handler waits for: the gateway's own answer would say nothing.
-async fn in_time(request: Request, next: Next) -> Response {
-    let answered = Deadline::current().with_grace(GRACE).timeout(next.run(request)).await;
-    answered.unwrap_or_else(|| Error::Unavailable("the handler took too long".to_owned()).into_response())
+/// Responds before Lambda ends the call, even if a handler still waits: the gateway's own response would have no error
+/// code.
+async fn within_deadline(request: Request, next: Next) -> Response {
+    let response = Deadline::current().with_grace(GRACE).timeout(next.run(request)).await;
+    response.unwrap_or_else(|| Error::Unavailable("the handler took too long".to_owned()).into_response())
 }
 
 fn cors(app: &App) -> Option<CorsLayer> {
@@ -90,12 +93,12 @@ fn cors(app: &App) -> Option<CorsLayer> {
     )
 }
 
-/// Redirects `/path/` to `/path`, but for the one route that ends in a slash. The target is a path, never a host.
+/// Redirects `/path/` to `/path`, except on the one route that ends in a slash. The target is a path, never a host.
 async fn redirect_slash(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if path.len() > 1 && path.ends_with('/') && path != "/api/v1/workspaces/" {
         let target = path.trim_end_matches('/');
-        // A path that begins with two slashes would be read as another host.
+        // Browsers read a path that begins with two slashes as a host.
         if target.is_empty() || target.starts_with("//") || target.contains('\\') {
             return Error::NotFound.into_response();
         }
@@ -111,7 +114,7 @@ async fn redirect_slash(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The outermost layer: the request's id, its deadline, the headers of every answer, the body of an error, one line of log.
+/// The outermost layer: opens the request's span, sets its deadline, completes the response and logs it.
 async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = app.now();
     let mut gateway = request.extensions_mut().remove::<Gateway>().unwrap_or_default();
@@ -119,8 +122,9 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
         gateway.request_id = crate::ids::uuid_v7(started).to_string();
     }
     let request_id = gateway.request_id.clone();
+    let span = telemetry::request_span(&app.config.function, &request_id);
     let method = request.method().clone();
-    // The path as matched: a path as sent may hold anything.
+    // The log has the route's pattern, because the path of a request may hold any text.
     let route = request
         .extensions()
         .get::<axum::extract::MatchedPath>()
@@ -128,35 +132,50 @@ async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Resp
     request.extensions_mut().insert(gateway);
     let deadline = request.extensions_mut().remove::<Deadline>();
     let deadline = deadline.unwrap_or_else(Deadline::current);
-    let mut response = deadline.scope(next.run(request)).await;
-    let error = response.extensions_mut().remove::<Error>();
-    if let Some(error) = &error {
-        response = problem::write(error, response, &request_id);
-    }
+    let responding = async {
+        let mut response = deadline.scope(next.run(request)).await;
+        let error = response.extensions_mut().remove::<Error>();
+        if let Some(error) = &error {
+            response = problem::write(error, response, &request_id);
+        }
+        set_headers(&mut response, &request_id);
+        let duration_ms = app.now().since(started).as_millis();
+        log_response(&method, &route, response.status().as_u16(), duration_ms, error.as_ref());
+        response
+    };
+    responding.instrument(span).await
+}
+
+/// Sets the headers of every response.
+fn set_headers(response: &mut Response, request_id: &str) {
     let headers = response.headers_mut();
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::try_from(&request_id) {
+    if let Ok(id) = HeaderValue::try_from(request_id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    let status = response.status().as_u16();
-    let ms = app.now().since(started).as_millis();
+}
+
+/// Logs a response as one line: an error if the function failed, information otherwise.
+fn log_response(method: &Method, route: &str, status: u16, duration_ms: u128, error: Option<&Error>) {
+    let duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX);
     match error {
         Some(error @ (Error::Internal(_) | Error::Unavailable(_) | Error::Stale)) => {
-            tracing::error!(%request_id, %method, route, status, ms, %error, "request failed");
+            tracing::error!(%method, route, status, duration_ms, %error, "request failed");
         }
         Some(error) => {
-            tracing::info!(%request_id, %method, route, status, ms, code = error.row().code.as_str(), "request");
+            let code = error.row().code.as_str();
+            tracing::info!(%method, route, status, duration_ms, code, "request completed");
         }
-        None => tracing::info!(%request_id, %method, route, status, ms, "request"),
+        None => tracing::info!(%method, route, status, duration_ms, "request completed"),
     }
-    response
 }
 
 impl IntoResponse for Error {
-    /// The status, with the error attached: the outermost layer writes the body, once the request's id is known.
+    /// The status and the rate-limit headers, with the error attached. The outermost layer writes the body, because it
+    /// knows the request's id.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.row().status;
@@ -176,6 +195,7 @@ impl IntoResponse for Error {
     }
 }
 
+/// Authenticates the caller by the bearer token; none without an `Authorization` header.
 async fn bearer(parts: &Parts, app: &App) -> Result<Option<Caller>, Error> {
     let mut headers = parts.headers.get_all(AUTHORIZATION).into_iter();
     let Some(header) = headers.next() else { return Ok(None) };

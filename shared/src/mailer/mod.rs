@@ -1,5 +1,5 @@
-//! Mails, through SES. What a person wrote is escaped by the template engine, is no link (`name.rs`), and never reaches a
-//! header as it came.
+//! Writes mails and sends them through SES. Text that a person chose is escaped by the template engine, cannot form a
+//! link (`name.rs`), and reaches a header only on one line.
 
 mod name;
 
@@ -30,28 +30,28 @@ pub struct Mailer {
 /// An invitation's mail.
 #[derive(Clone, Copy, Debug)]
 pub struct InvitationMail<'a> {
-    /// Who is invited.
+    /// The invitee's e-mail address.
     pub to: &'a EmailAddress,
-    /// The invitation, by which deliveries and bounces find it.
+    /// The invitation's id, which delivery events carry as a tag.
     pub invitation_id: InvitationId,
-    /// Where to.
+    /// The name of the workspace.
     pub workspace_name: &'a str,
-    /// Who invites.
+    /// The e-mail address of the inviting member.
     pub invited_by: &'a str,
-    /// As what.
+    /// The role that the invitation grants.
     pub role: Role,
     /// The link; it holds the token.
     pub link: &'a str,
-    /// Until when.
+    /// The end of the invitation's validity.
     pub expires_at: Time,
 }
 
-/// Why a mail did not leave, as far as is known.
+/// Why a mail was not sent, as far as the error shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailError {
     /// Whether sending it later may succeed.
     pub retryable: bool,
-    /// In words that hold no internals.
+    /// A text for clients of the API, without internals.
     pub reason: &'static str,
 }
 
@@ -75,18 +75,18 @@ struct Text<'a> {
     until: String,
 }
 
-/// A notice's mail: a share of a tier's limit is used up.
+/// A notice: a share of a tier's limit is used up.
 #[derive(Clone, Copy, Debug)]
 pub struct NoticeMail<'a> {
-    /// An owner.
+    /// An owner's e-mail address.
     pub to: &'a EmailAddress,
-    /// Whose usage it is.
+    /// The name of the workspace whose usage it is.
     pub workspace_name: &'a str,
     /// The UTC month, `2026-01`.
     pub month: &'a str,
-    /// The tier whose limit it is about.
+    /// The tier with the limit.
     pub tier: Tier,
-    /// The share, in percent.
+    /// The used share, in percent.
     pub percent: u8,
 }
 
@@ -118,7 +118,7 @@ fn role_in_words(role: Role) -> &'static str {
 }
 
 impl Mailer {
-    /// Sends through SES, as `config` says.
+    /// A mailer with the sender and the configuration set of `config`.
     #[must_use]
     pub fn new(aws: Arc<Connection>, config: &Config) -> Self {
         Self {
@@ -129,7 +129,7 @@ impl Mailer {
         }
     }
 
-    /// Sends an invitation's mail, once.
+    /// Sends an invitation's mail, with one attempt.
     pub async fn invitation(&self, mail: &InvitationMail<'_>) -> Result<(), MailError> {
         let until = format!(
             "{} UTC",
@@ -164,7 +164,7 @@ impl Mailer {
         self.send(mail.to, subject, text, html, Some(tag)).await
     }
 
-    /// Sends a notice's mail, once.
+    /// Sends a notice to one owner, with one attempt.
     pub async fn notice(&self, mail: &NoticeMail<'_>) -> Result<(), MailError> {
         let (tier, limit) = (mail.tier.as_str(), mail.tier.limit().unwrap_or_default());
         let html = NoticeHtml {

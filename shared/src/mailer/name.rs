@@ -1,18 +1,17 @@
-//! Names that people chose, as mails show them: no mail program makes a link of them, and none ends the sentence it
-//! stands in.
+//! Names that people chose, in a form for mails: no mail program turns them into links, and no name ends its quotation.
 //!
-//! What would be a link keeps its letters and gets brackets, `win at evil[.]example`, as those do who warn of links. So
-//! nothing is hidden, nothing invisible is added, and a name that would be no link stays as it is: `Acme Inc.`, `J.R.R.
-//! Tolkien`, `3.5 tons`.
+//! A name that would form a link keeps its letters and gets brackets, as in `win at evil[.]example`, the notation of
+//! security reports. Nothing is hidden and nothing invisible is added. A name that would form no link is unchanged,
+//! such as `Acme Inc.`, `J.R.R. Tolkien` or `3.5 tons`.
 
-/// Characters that a subject holds of a name.
+/// The characters of a name that a subject shows.
 const IN_SUBJECT_MAX: usize = 80;
-/// Ends of domain labels: the full stop, and what IDNA takes for one (RFC 3490 §3.1).
+/// Separators of domain labels: the full stop and its equivalents in IDNA (RFC 3490 §3.1).
 const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
-/// Schemes that are links without a `//`.
+/// Schemes that form links without `//`.
 const BARE_SCHEMES: [&str; 5] = ["mailto", "tel", "sms", "facetime", "skype"];
 
-/// `name` with brackets around what would make a link of it: the dots of domains, and the colons of schemes.
+/// Puts brackets around the dots of domains and the colons of schemes.
 pub(super) fn unlinked(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let mut shown = String::with_capacity(name.len() + 8);
@@ -27,13 +26,13 @@ pub(super) fn unlinked(name: &str) -> String {
     shown
 }
 
-/// `name` within the double quotes of a plain text, which it cannot end.
+/// Puts `name` in double quotes for a plain text. Double quotes in the name become single quotes.
 pub(super) fn quoted(name: &str) -> String {
     let inner = unlinked(name).replace(is_double_quote, "'");
     format!("\"{inner}\"")
 }
 
-/// `name` as a subject may hold it: short, on one line.
+/// Shortens `name` and puts it on one line, for a subject.
 pub(super) fn in_subject(name: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let line: String = name
@@ -44,8 +43,8 @@ pub(super) fn in_subject(name: &str) -> String {
     unlinked(&line)
 }
 
-/// An e-mail address, which may be a link to itself and to nothing else: a local part that could pass for a site is
-/// [`unlinked`].
+/// Formats an e-mail address. Mail programs may link it to itself, and to nothing else: brackets are put into a local
+/// part that looks like a site.
 pub(super) fn address(email: &str) -> String {
     match email.rsplit_once('@') {
         Some((local, domain)) if !is_plain(local) => format!("{}@{domain}", unlinked(local)),
@@ -53,12 +52,13 @@ pub(super) fn address(email: &str) -> String {
     }
 }
 
+/// Whether a local part has only usual characters, and does not look like a site.
 fn is_plain(local: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '\'');
     local.chars().all(is_usual) && !local.starts_with("www.")
 }
 
-/// Whether `c` between `before` and `after` makes a link of them.
+/// Whether `c`, between `before` and `after`, forms a link with them.
 fn links(before: &[char], c: char, after: &[char]) -> bool {
     let word = || -> String {
         let letters = before.iter().rev().take_while(|c| c.is_alphanumeric());
@@ -74,21 +74,21 @@ fn links(before: &[char], c: char, after: &[char]) -> bool {
         let is_scheme = BARE_SCHEMES.contains(&word().as_str()) && touches(after.first());
         return is_scheme || after.starts_with(&['/', '/']);
     }
-    // Dots of a kind in a row are none of a domain's.
+    // Repeated dots do not occur in a domain.
     if !DOTS.contains(&c) || !touches(before.last()) || before.last() == Some(&c) {
         return false;
     }
-    // A top-level domain has two letters at least; what is not seen does not part them.
+    // A top-level domain has at least two characters. Mail programs ignore invisible characters between them.
     let label = after
         .iter()
-        .filter(|c| !is_unseen(**c))
+        .filter(|c| !is_invisible(**c))
         .take_while(|c| c.is_alphanumeric() || **c == '-');
     let label: Vec<&char> = label.collect();
     let is_domain = label.len() >= 2 && label.iter().any(|c| c.is_alphabetic());
     is_domain || (word() == "www" && !label.is_empty())
 }
 
-fn is_unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
@@ -106,7 +106,8 @@ mod tests {
     use linkify::{LinkFinder, LinkKind};
     use proptest::prelude::*;
 
-    /// What a mail program makes a link of, sites without a scheme included, and whether it is an address.
+    /// The links that a mail program recognizes in a text, including sites without a scheme, and whether each is an
+    /// address.
     fn links_in(text: &str) -> Vec<(bool, String)> {
         let mut finder = LinkFinder::new();
         finder.url_must_have_scheme(false);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_names_stay_as_they_are() {
+    fn ordinary_names_are_unchanged() {
         for name in [
             "Acme",
             "Acme Inc.",
@@ -179,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_is_a_link(parts in prop::collection::vec(prop_oneof![
+        fn no_name_forms_a_link(parts in prop::collection::vec(prop_oneof![
             prop::sample::select(vec![
                 "https://", "HTTP", "ftp", ":", "//", "/", "www", ".", "..", "evil", "e", "example", "com", "co", "1", "-",
                 "@", "mailto:", "bob", "?q=", "#", " ", "(", ")", "[", "]", "<", ">", "\"", "。", "．", "\u{200b}", "ü", "рф", "xn--",
@@ -190,13 +191,13 @@ mod tests {
             for shown in [unlinked(&name), quoted(&name), in_subject(&name)] {
                 prop_assert_eq!(links_in(&shown), [], "{:?}", shown);
             }
-            // Nothing but brackets is added, so that a person still reads what was written.
+            // Only brackets are added, so that the name stays readable.
             let bare = |text: &str| text.replace(['[', ']'], "");
             prop_assert_eq!(bare(&unlinked(&name)), bare(&name));
         }
 
         #[test]
-        fn an_address_links_to_itself_alone(local in "[a-z0-9./?=&#%!*_'+-]{1,20}") {
+        fn an_address_links_only_to_itself(local in "[a-z0-9./?=&#%!*_'+-]{1,20}") {
             let email = format!("{local}@evil.example");
             if crate::models::email::EmailAddress::parse(&email).is_ok() {
                 for (is_address, link) in links_in(&address(&email)) {

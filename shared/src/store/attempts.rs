@@ -149,9 +149,11 @@ impl WriteAttempts {
         let found = self.deadline.timeout(Box::pin(reading)).await;
         self.read_back_at = next_read_back(self.deadline);
         found.and_then(|read| {
-            read.inspect_err(|error| tracing::debug!(%error, call = self.call, "nobody knows whether it was written"))
-                .ok()
-                .flatten()
+            read.inspect_err(
+                |error| tracing::debug!(%error, call = self.call, "write not read back; its outcome is unknown"),
+            )
+            .ok()
+            .flatten()
         })
     }
 }

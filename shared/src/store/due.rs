@@ -1,5 +1,5 @@
-//! The list of mails that are due: a sparse index, which lags behind the table. What it says is a hint; the claim on the
-//! item itself decides.
+//! Due entries: the entries of a sparse index that lists the mails to be sent. The index lags behind the table, so the
+//! claim on the item itself decides whether a mail is sent.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -8,33 +8,33 @@ use super::{Item, Key, Unproven, WithinDeadline, key_of, table};
 use crate::clock::Time;
 use crate::error::Error;
 
-/// Entries that are read at once.
+/// The entries of one page.
 const PAGE_MAX: i32 = 100;
 
-/// An entry of the list.
+/// A due entry.
 #[derive(Clone, Debug)]
 pub struct Due {
     /// The item whose mail is due.
     pub key: Key,
-    /// Its place in the list: another one on the item itself means that somebody took it since.
+    /// The sort key in the index. A different sort key on the item means that a concurrent worker claimed the mail.
     pub index_key: String,
 }
 
-/// Some entries, the longest due first.
+/// A page of due entries, the oldest first.
 #[derive(Debug)]
 pub struct DuePage {
     /// The entries.
     pub entries: Vec<Due>,
-    /// Where the next page begins, if there is one.
+    /// The position of the next page, if there is one.
     pub next: Option<DuePosition>,
 }
 
-/// Where a page of the list begins.
+/// The position at which a page starts.
 #[derive(Clone, Debug)]
 pub struct DuePosition(Item);
 
 impl Unproven<'_> {
-    /// Reads a page of what is due at `now`.
+    /// Reads a page of the entries that are due at `now`.
     pub async fn due_page(self, now: Time, from: Option<DuePosition>) -> Result<DuePage, Error> {
         let page = self
             .store

@@ -1,4 +1,5 @@
-//! Notices: made beside the usage that they tell of, claimed before they are sent, done when every owner was told.
+//! Notices: created in the transaction that writes the usage, claimed before they are sent, and complete when every
+//! owner is notified.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -14,7 +15,7 @@ use crate::models::usage::Tier;
 use crate::models::workspace::Workspace;
 use crate::store::cursor::Position;
 
-/// Members read at once in search of the owners.
+/// The members of one page when the owners are read.
 const PAGE: usize = 500;
 
 /// A notice's key.
@@ -23,13 +24,13 @@ pub(crate) fn key(notice: &Notice) -> Key {
     Key::usage_notice(notice.workspace_id, &notice.month, notice.tier.as_str(), notice.percent)
 }
 
-/// Where the list of due mails shows a new notice: once whoever made it has had the time to send it.
+/// The sort key of a new notice's due entry. The notice is due when the lease of its creator ends.
 #[must_use]
 pub(crate) fn due_sort_key(notice: &Notice) -> String {
     keys::notice_due_in_index(notice.created_at.plus(LEASE), &key(notice))
 }
 
-/// Makes a notice, due to be sent.
+/// The write that creates a notice and its due entry.
 #[must_use]
 pub(super) fn create(notice: &Notice) -> Write {
     let key = key(notice);
@@ -40,7 +41,7 @@ pub(super) fn create(notice: &Notice) -> Write {
 }
 
 impl Unproven<'_> {
-    /// The workspace's tier, and those of the notices that were not made before.
+    /// Reads the workspace's tier, and which of the notices do not exist yet.
     pub async fn notices_not_yet_created(
         self,
         workspace: WorkspaceId,
@@ -60,8 +61,8 @@ impl Unproven<'_> {
         self.store.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// Claims a notice that the list of due mails shows at `place`, until `until`; none when somebody else has it, or it
-    /// is done.
+    /// Claims the notice of the due entry with sort key `index_key` until `until`. Returns none when a concurrent
+    /// worker claimed it, or when it is complete.
     pub async fn notice_claim(self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
         let next = keys::notice_due_in_index(until, &key);
         let write = Write::update(key, "SET #gsi1sk = :next")
@@ -76,7 +77,7 @@ impl Unproven<'_> {
         }
     }
 
-    /// Records that an owner was told.
+    /// Records that an owner was notified.
     pub async fn notice_mark_notified(self, notice: &Notice, owner: UserId) -> Result<(), Error> {
         let write = Write::update(key(notice), "ADD #notified :owner")
             .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]))
@@ -85,7 +86,7 @@ impl Unproven<'_> {
         Ok(())
     }
 
-    /// Records that nobody is left to be told.
+    /// Removes the due entry of a notice, because no owner is left to notify.
     pub async fn notice_complete(self, notice: &Notice) -> Result<(), Error> {
         let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").without_read_back();
         self.store.update_one::<Notice>(write).await?;

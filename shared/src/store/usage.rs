@@ -1,7 +1,7 @@
-//! Usage: records taken once, hours counted, days and months rolled up from them.
+//! Usage: records are counted once, in the hour of their occurrence. Days and months are rolled up from the hours.
 //!
-//! An hour's counter only grows, and a day is always the sum of its hours. So a day that is written never shrinks, and
-//! whoever writes a month names the revision that was read: two runs at once cannot undo each other.
+//! The counter of an hour only grows, and a day is the sum of its hours, so a condition lets a day never shrink. The
+//! write of a month has the revision that was read as its condition. Concurrent runs therefore cannot undo each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,12 +19,13 @@ use crate::models::notice::Notice;
 use crate::models::usage::Usage;
 use crate::models::usage_record::{REMEMBERED, UsageRecord};
 
-/// Records of one transaction: with the hour's counter and the news, the 100 items that one may have.
+/// The records of one transaction. With the hour's counter and the dirty marker, they are the 100 items that DynamoDB
+/// permits.
 pub const RECORDS_MAX: usize = 98;
-/// Items of one read.
+/// The items of one batch read.
 const READ_MAX: usize = 100;
 
-/// The items of the current day and month, to be read beside others.
+/// The keys of the current day, the current month and the last run, for a read with other items.
 #[must_use]
 pub fn usage_keys(tenant: Tenant, now: Time) -> Vec<Key> {
     let workspace = tenant.workspace_id();
@@ -35,22 +36,28 @@ pub fn usage_keys(tenant: Tenant, now: Time) -> Vec<Key> {
     ]
 }
 
-/// A workspace's usage, as last aggregated.
+/// The usage of a workspace as of the last run.
 #[derive(Clone, Copy, Debug)]
 pub struct Aggregated {
-    /// Of the current day.
+    /// The usage of the current day.
     pub day: Usage,
-    /// Of the current month.
+    /// The usage of the current month.
     pub month: Usage,
-    /// Every record taken before is in it; none before the first run.
+    /// The usage includes every record that was counted before this time; none before the first run.
     pub as_of: Option<Time>,
 }
 
-/// The current day's and month's usage from items read with [`usage_keys`]; zero where nothing was aggregated.
+/// Takes the usage of the current day and month from items that were read with [`usage_keys`]. It is zero where nothing
+/// was rolled up.
 pub fn usage_take(items: &mut Items, tenant: Tenant, now: Time) -> Result<Aggregated, Error> {
     let workspace = tenant.workspace_id();
     let run: Option<Run> = items.take(&Key::usage_run(keys::shard_of(workspace)))?;
-    let mut usage = |key: Key| items.0.remove(&key).map_or(Ok(Usage::default()), |item| counted(&item));
+    let mut usage = |key: Key| {
+        items
+            .0
+            .remove(&key)
+            .map_or(Ok(Usage::default()), |item| usage_of(&item))
+    };
     Ok(Aggregated {
         day: usage(Key::usage_day(workspace, &now.date()))?,
         month: usage(Key::usage_month(workspace, &now.month()))?,
@@ -58,14 +65,14 @@ pub fn usage_take(items: &mut Items, tenant: Tenant, now: Time) -> Result<Aggreg
     })
 }
 
-/// A shard's last whole run.
+/// The last complete run of a shard.
 #[derive(Serialize, Deserialize)]
 struct Run {
     as_of: Time,
 }
 
-/// What an item counts. Sums may be wider than what `serde_dynamo` reads.
-fn counted(item: &Item) -> Result<Usage, Error> {
+/// The usage in an item. A sum can have more digits than `serde_dynamo` reads.
+fn usage_of(item: &Item) -> Result<Usage, Error> {
     let number = |name: &str| match item.get(name) {
         None => Ok(0),
         Some(value) => value
@@ -84,26 +91,27 @@ fn number(count: u128) -> AttributeValue {
     AttributeValue::N(count.to_string())
 }
 
-/// A value that no two writes share: a counter would come back to an earlier value once its item was deleted.
+/// A value that no two writes share. A counter would repeat earlier values after its item was deleted.
 fn revision() -> String {
     uuid::Uuid::from_bytes(random_bytes()).to_string()
 }
 
-/// That a workspace has usage which is not rolled up yet.
+/// A marker that a workspace has usage which is not rolled up yet.
 #[derive(Clone, Debug)]
 pub struct DirtyMarker {
-    /// Whose.
+    /// The workspace.
     pub workspace: WorkspaceId,
-    /// The days that it is of.
+    /// The days that have such usage.
     pub days: BTreeSet<String>,
-    seen: Vec<(u8, String)>,
+    /// The split and the version of each item that was read.
+    versions: Vec<(u8, String)>,
 }
 
 /// A month as it was read.
 #[derive(Clone, Debug, Default)]
 pub struct MonthRead {
     revision: Option<String>,
-    /// Its days, as rolled up.
+    /// The usage of its days, as rolled up.
     pub days: BTreeMap<String, Usage>,
 }
 
@@ -112,14 +120,14 @@ pub struct MonthRead {
 pub struct Month {
     /// The UTC month, `2026-01`.
     pub month: String,
-    /// As it was read.
+    /// The month as it was read.
     pub read: MonthRead,
-    /// Its days that were summed anew.
+    /// The days whose hours were summed again.
     pub days: BTreeMap<String, Usage>,
 }
 
 impl Month {
-    /// The sum of its days: those summed anew in place of what was read of them.
+    /// The sum of the days. A day that was summed again replaces the day as read.
     #[must_use]
     pub fn sum(&self) -> Usage {
         let kept = self.read.days.iter().filter(|(day, _)| !self.days.contains_key(*day));
@@ -127,6 +135,7 @@ impl Month {
         all.fold(Usage::default(), Usage::plus)
     }
 
+    /// The writes of the days that were summed again, and of the month.
     fn writes(&self, workspace: WorkspaceId) -> Vec<Write> {
         let item = |entity, key, usage: Usage| {
             Write::put(entity, key, &BTreeMap::<String, String>::new())
@@ -152,7 +161,7 @@ impl Month {
 }
 
 impl Unproven<'_> {
-    /// Which of the workspaces exist.
+    /// Reads which of the workspaces exist.
     pub async fn workspaces_known(self, ids: &BTreeSet<WorkspaceId>) -> Result<HashSet<WorkspaceId>, Error> {
         let ids: Vec<WorkspaceId> = ids.iter().copied().collect();
         let mut known = HashSet::with_capacity(ids.len());
@@ -166,8 +175,8 @@ impl Unproven<'_> {
         Ok(known)
     }
 
-    /// Counts records of one workspace and one hour, at most [`RECORDS_MAX`]. Those that were counted before are left
-    /// out. An error leaves open whether they were counted: sending them again settles it.
+    /// Counts at most [`RECORDS_MAX`] records of one workspace and one hour. Records that were counted before are left
+    /// out. After an error the outcome is unknown; the records can be sent again, because each is counted once.
     pub async fn usage_add(self, mut records: Vec<&UsageRecord>, now: Time) -> Result<(), Error> {
         let [random] = random_bytes();
         let split = random % SPLITS;
@@ -177,7 +186,7 @@ impl Unproven<'_> {
                 .iter()
                 .map(|record| record.usage())
                 .fold(Usage::default(), Usage::plus);
-            let taken = records.iter().map(|record| {
+            let created = records.iter().map(|record| {
                 Write::create(
                     "usage-record",
                     Key::usage_record(workspace, record.id),
@@ -185,64 +194,66 @@ impl Unproven<'_> {
                 )
                 .expiring(now.plus(REMEMBERED))
             });
-            // Without a witness: the message comes back, and is known by its record.
+            // Without a witness: the queue delivers the message again, and the record's item shows that it was counted.
             let writes = Writes::new()
-                .all(taken)
-                .and(hour_added(workspace, at, split, sum))
-                .and(news_told(workspace, at, split));
+                .all(created)
+                .and(hour_write(workspace, at, split, sum))
+                .and(dirty_marker_write(workspace, at, split));
             let failed: HashSet<usize> = self.store.commit_or_failed(writes).await?.into_iter().collect();
             if failed.is_empty() {
                 return Ok(());
             }
-            let mut place = 0..;
-            records.retain(|_| place.next().is_none_or(|place| !failed.contains(&place)));
+            let mut index = 0..;
+            records.retain(|_| index.next().is_none_or(|index| !failed.contains(&index)));
         }
         Ok(())
     }
 
-    /// A page of a shard's news, a workspace's together, and where the next page begins.
+    /// Reads a page of a shard's dirty markers, and the position of the next page. The items of a workspace form one
+    /// marker.
     pub async fn usage_dirty_markers(
         self,
         shard: u8,
         start: Option<Item>,
     ) -> Result<(Vec<DirtyMarker>, Option<Item>), Error> {
-        self.news(keys::dirty_partition(shard), String::new(), start).await
+        self.dirty_markers_of(keys::dirty_partition(shard), String::new(), start)
+            .await
     }
 
-    /// The news of one workspace, if there are any.
+    /// Reads the dirty marker of one workspace, if there is one.
     pub async fn usage_dirty_marker(self, workspace: WorkspaceId) -> Result<Option<DirtyMarker>, Error> {
         let partition = keys::dirty_partition(keys::shard_of(workspace));
-        let (news, _) = self.news(partition, workspace.to_string(), None).await?;
-        Ok(news.into_iter().next())
+        let (markers, _) = self.dirty_markers_of(partition, workspace.to_string(), None).await?;
+        Ok(markers.into_iter().next())
     }
 
-    async fn news(
+    async fn dirty_markers_of(
         self,
         partition: String,
         prefix: String,
         start: Option<Item>,
     ) -> Result<(Vec<DirtyMarker>, Option<Item>), Error> {
         let (items, next) = self.usage_page(partition, prefix, start).await?;
-        let mut news: Vec<DirtyMarker> = Vec::new();
+        let mut markers: Vec<DirtyMarker> = Vec::new();
         for item in &items {
-            let (workspace, split, version, days) =
-                told(item).ok_or_else(|| Error::Internal("an item of news is not what it should be".to_owned()))?;
-            match news.last_mut() {
+            let (workspace, split, version, days) = dirty_marker_of(item)
+                .ok_or_else(|| Error::Internal("a dirty marker has an unknown form".to_owned()))?;
+            match markers.last_mut() {
                 Some(last) if last.workspace == workspace => {
                     last.days.extend(days);
-                    last.seen.push((split, version));
+                    last.versions.push((split, version));
                 }
-                _ => news.push(DirtyMarker {
+                _ => markers.push(DirtyMarker {
                     workspace,
                     days,
-                    seen: vec![(split, version)],
+                    versions: vec![(split, version)],
                 }),
             }
         }
-        Ok((news, next))
+        Ok((markers, next))
     }
 
-    /// A month as it is rolled up.
+    /// Reads a month as it is rolled up.
     pub async fn usage_month(self, workspace: WorkspaceId, month: &str) -> Result<MonthRead, Error> {
         let mut read = MonthRead::default();
         for item in self.usage_all(workspace, format!("{USAGE_MONTH}{month}")).await? {
@@ -250,59 +261,69 @@ impl Unproven<'_> {
             if let Some(revision) = revision {
                 read.revision = Some(revision.clone());
             } else if let Some(day) = last_part(&item) {
-                read.days.insert(day, counted(&item)?);
+                read.days.insert(day, usage_of(&item)?);
             }
         }
         Ok(read)
     }
 
-    /// The sum of a day's hours.
+    /// Reads the hours of a day and returns their sum.
     pub async fn usage_day_of_hours(self, workspace: WorkspaceId, day: &str) -> Result<Usage, Error> {
         let hours = self.usage_all(workspace, format!("{USAGE_HOUR}{day}")).await?;
         hours
             .iter()
-            .try_fold(Usage::default(), |sum, hour| Ok(sum.plus(counted(hour)?)))
+            .try_fold(Usage::default(), |sum, hour| Ok(sum.plus(usage_of(hour)?)))
     }
 
-    /// Writes days and months, with new notices in the same transaction, and forgets the news they came from: all but what
-    /// became newer since it was read. [`Error::Stale`] when another run was faster.
-    pub async fn usage_roll_up(self, news: &DirtyMarker, months: &[Month], notices: &[Notice]) -> Result<(), Error> {
-        let summed: Vec<Write> = months.iter().flat_map(|month| month.writes(news.workspace)).collect();
-        let more: Vec<Write> = notices.iter().map(notice::create).collect();
-        let rolled = || Writes::new().all(summed.clone()).witnessed().all(more.iter().cloned());
-        let rolled_len = summed.len() + more.len();
-        let forgotten: Vec<Write> = news
-            .seen
+    /// Writes days and months, with new notices, and deletes the dirty marker in the same transaction. The items of the
+    /// marker that changed since they were read stay. [`Error::Stale`] when a concurrent run wrote the months first.
+    pub async fn usage_roll_up(self, marker: &DirtyMarker, months: &[Month], notices: &[Notice]) -> Result<(), Error> {
+        let summed: Vec<Write> = months.iter().flat_map(|month| month.writes(marker.workspace)).collect();
+        let notices: Vec<Write> = notices.iter().map(notice::create).collect();
+        let rolled_up = || {
+            Writes::new()
+                .all(summed.clone())
+                .witnessed()
+                .all(notices.iter().cloned())
+        };
+        let rolled_up_len = summed.len() + notices.len();
+        let deletes: Vec<Write> = marker
+            .versions
             .iter()
             .map(|(split, version)| {
-                Write::delete(Key::usage_dirty_marker(news.workspace, *split))
+                Write::delete(Key::usage_dirty_marker(marker.workspace, *split))
                     .when("#version = :version")
                     .bind(":version", version)
             })
             .collect();
-        let writes = rolled().all(forgotten.clone());
+        let writes = rolled_up().all(deletes.clone());
         let failed = self.store.commit_or_failed(writes).await?;
         if failed.is_empty() {
             return Ok(());
         }
-        if failed.iter().any(|place| *place < rolled_len) {
+        if failed.iter().any(|index| *index < rolled_up_len) {
             return Err(Error::Stale);
         }
-        // Only news changed: what was rolled up is true all the same, and the newer news stay for the next run.
-        let still: Vec<Write> = forgotten
+        // Only items of the marker changed: the sums are still valid, and the next run handles the changed items.
+        let unchanged: Vec<Write> = deletes
             .into_iter()
             .enumerate()
-            .filter(|(place, _)| !failed.contains(&(rolled_len + place)))
+            .filter(|(index, _)| !failed.contains(&(rolled_up_len + index)))
             .map(|(_, write)| write)
             .collect();
-        match self.store.commit_or_failed(rolled().all(still)).await?.as_slice() {
+        match self
+            .store
+            .commit_or_failed(rolled_up().all(unchanged))
+            .await?
+            .as_slice()
+        {
             [] => Ok(()),
-            failed if failed.iter().any(|place| *place < rolled_len) => Err(Error::Stale),
-            _ => self.store.commit(rolled()).await,
+            failed if failed.iter().any(|index| *index < rolled_up_len) => Err(Error::Stale),
+            _ => self.store.commit(rolled_up()).await,
         }
     }
 
-    /// Records that everything taken before `as_of` is rolled up in this shard.
+    /// Records that every record which was counted before `as_of` is rolled up in this shard.
     pub async fn usage_run_complete(self, shard: u8, as_of: Time) -> Result<(), Error> {
         let write = Write::upsert(Key::usage_run(shard), "SET #entity = :entity, #as_of = :as_of")
             .when("attribute_not_exists(#pk) OR #as_of < :as_of")
@@ -310,12 +331,13 @@ impl Unproven<'_> {
             .bind(":as_of", as_of)
             .without_read_back();
         match self.store.update_one::<Run>(write).await {
-            // A later run was faster.
+            // A later run has recorded its time already.
             Ok(_) | Err(UpdateError::Condition(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// Reads the items of a workspace's usage whose sort key starts with `prefix`.
     async fn usage_all(self, workspace: WorkspaceId, prefix: String) -> Result<Vec<Item>, Error> {
         let (mut items, mut start) = (Vec::new(), None);
         loop {
@@ -362,19 +384,21 @@ impl Unproven<'_> {
     }
 }
 
-fn hour_added(workspace: WorkspaceId, at: Time, split: u8, sum: Usage) -> Write {
+/// The write that adds `sum` to the counter of an hour.
+fn hour_write(workspace: WorkspaceId, at: Time, split: u8, sum: Usage) -> Write {
     Write::upsert(
         Key::usage_hour(workspace, &at.hour(), split),
         "SET #entity = :entity, #ttl = :ttl ADD #location_events :events, #action_deliveries :deliveries",
     )
     .bind(":entity", "usage-hour")
-    // Twice what a record may be late: a day is summed from its hours for as long as one may come.
+    // Twice the time that a record may be late: the hours of a day are needed while records of the day may arrive.
     .bind(":ttl", at.plus(REMEMBERED * 2).as_seconds())
     .bind_raw(":events", number(sum.location_events))
     .bind_raw(":deliveries", number(sum.action_deliveries))
 }
 
-fn news_told(workspace: WorkspaceId, at: Time, split: u8) -> Write {
+/// The write that marks the day of `at` as not rolled up.
+fn dirty_marker_write(workspace: WorkspaceId, at: Time, split: u8) -> Write {
     Write::upsert(
         Key::usage_dirty_marker(workspace, split),
         "SET #entity = :entity, #version = :version ADD #days :days",
@@ -384,8 +408,8 @@ fn news_told(workspace: WorkspaceId, at: Time, split: u8) -> Write {
     .bind_raw(":days", AttributeValue::Ss(vec![at.date()]))
 }
 
-/// What an item of news tells: the workspace and the split from its key, its version, its days.
-fn told(item: &Item) -> Option<(WorkspaceId, u8, String, BTreeSet<String>)> {
+/// Reads an item of a dirty marker: the workspace and the split of its key, its version, and its days.
+fn dirty_marker_of(item: &Item) -> Option<(WorkspaceId, u8, String, BTreeSet<String>)> {
     let text = |name: &str| item.get(name)?.as_s().ok();
     let (workspace, split) = text(table::SK)?.split_at_checked(36)?;
     let split = split.get(1..)?.parse().ok()?;
@@ -393,7 +417,7 @@ fn told(item: &Item) -> Option<(WorkspaceId, u8, String, BTreeSet<String>)> {
     Some((workspace.parse().ok()?, split, text("version")?.clone(), days))
 }
 
-/// What stands last in an item's sort key.
+/// The last part of an item's sort key.
 fn last_part(item: &Item) -> Option<String> {
     let sort_key = item.get(table::SK)?.as_s().ok()?;
     sort_key.rsplit(keys::SEPARATOR).next().map(str::to_owned)
