@@ -6,7 +6,7 @@
 # One cargo builds all functions and links as many concurrently as there are cores. `sam build` builds one after the
 # other, and then finds everything built.
 packages=()
-while read -r binary; do packages+=(--package "$binary"); done < <(sed -n 's/^ *Binary: //p' template.yaml)
+while read -r binary; do packages+=(--package "$binary"); done < <(binaries)
 [ "${ARCHITECTURE:-}" != arm64 ] || packages+=(--arm64)
 cargo lambda build --release --locked "${packages[@]}"
 sam build --parameter-overrides "Architecture=${ARCHITECTURE:-x86_64}"

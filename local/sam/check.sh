@@ -4,6 +4,10 @@
 . "$(dirname "$0")/common.sh"
 "$here/tools.sh" lint
 
+# build.sh and scenario.sh find the functions with `binaries`, which depends on how the template is written.
+[ "$(binaries | wc -l)" = "$(grep -c 'Type: AWS::Serverless::Function' template.yaml)" ] ||
+  fail "binaries (common.sh) does not find every function of template.yaml."
+
 sam validate --lint --template template.yaml
 cfn-lint --template template.yaml
 LOG_LEVEL=ERROR "$state/lint/bin/checkov" --config-file "$here/checkov.yaml"

@@ -29,6 +29,9 @@ lambda_image=public.ecr.aws/lambda/provided:al2023-x86_64
 # The options of both `sam local` commands.
 sam_local=(--env-vars "$here/env-vars.json" --skip-pull-image --add-host host.docker.internal:host-gateway)
 
+# binaries: the binary of each function of the template, one a line.
+binaries() { grep -oE 'Binary: [a-z-]+' template.yaml | cut -d' ' -f2; }
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 

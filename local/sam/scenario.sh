@@ -6,7 +6,7 @@ logical() {
   local binary longest='' word
   while read -r binary; do
     [[ $1 != "$binary"-* || ${#binary} -le ${#longest} ]] || longest=$binary
-  done < <(sed -n 's/^ *Binary: //p' template.yaml)
+  done < <(binaries)
   for word in ${longest//-/ }; do printf '%s' "${word^}"; done
 }
 

@@ -11,3 +11,4 @@ pub mod response_schema;
 pub mod round_trip_requests;
 pub mod round_trips;
 pub mod stack_template;
+pub mod worked_example;

