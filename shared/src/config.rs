@@ -99,7 +99,7 @@ pub const VARIABLES: [&str; 21] = [
 
 impl Config {
     /// Reads the process's environment.
-    pub fn from_env() -> Result<Self, ConfigError> {
+    pub(crate) fn from_env() -> Result<Self, ConfigError> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the other code takes its settings from this module"

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The time that a request without a deadline may take, and a step of a longer call.
-pub const REQUEST_MAX: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// The part of the time of a Lambda call that is reserved for the response.
-pub const RESPONSE_RESERVE: Duration = Duration::from_secs(1);
+pub(crate) const RESPONSE_RESERVE: Duration = Duration::from_secs(1);
 /// The time after the deadline in which a handler that noticed the deadline may still return its error.
-pub const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,7 +51,7 @@ impl Deadline {
 
     /// The deadline moved `grace` later.
     #[must_use]
-    pub fn with_grace(self, grace: Duration) -> Self {
+    pub(crate) fn with_grace(self, grace: Duration) -> Self {
         Self(self.0 + grace)
     }
 
@@ -62,7 +62,7 @@ impl Deadline {
 
     /// Runs `work` like [`Deadline::scope`], with at most [`REQUEST_MAX`] for each step. A step that hangs then leaves
     /// time for the others.
-    pub async fn scope_per_step<T>(self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn scope_per_step<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope((self, REQUEST_MAX), work).await
     }
 

@@ -45,7 +45,7 @@ where
 /// Calls `handle` with a raw event, in the span of the request id. Returns the response as JSON. Calls to the table end
 /// in time for a response before `deadline`. The error of a panic leaves out the panic's message, because the error
 /// goes to the trigger and with the event into a dead-letter queue.
-pub async fn call_with_id<E, A, F>(
+pub(crate) async fn call_with_id<E, A, F>(
     request_id: &str,
     handle: impl FnOnce(App, E, Deadline) -> F,
     app: App,

@@ -101,7 +101,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 
 /// Makes a UUID v7 for something that is not stored, such as a request.
 #[must_use]
-pub fn uuid_v7(now: Time) -> Uuid {
+pub(crate) fn uuid_v7(now: Time) -> Uuid {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes()).into_uuid()
 }

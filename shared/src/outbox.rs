@@ -56,7 +56,7 @@ pub struct SendResult {
 
 /// Sends an invitation's mail once and records the delivery status. Returns the delivery status in the table; none when
 /// the invitation ended in the meantime.
-pub async fn invitation_mail_send_and_record(
+pub(crate) async fn invitation_mail_send_and_record(
     app: &App,
     mail: ClaimedInvitationMail<'_>,
 ) -> Result<Option<Delivery>, Error> {

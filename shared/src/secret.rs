@@ -66,7 +66,7 @@ impl DerivedKey {
 
     /// Decodes a stored key: 32 bytes in base64url.
     #[must_use]
-    pub fn from_base64url(text: &str) -> Option<Self> {
+    pub(crate) fn from_base64url(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         Some(Self(bytes.try_into().ok()?))
     }

@@ -24,13 +24,13 @@ const LINE_BYTES: usize = 512;
 
 /// The span of a cold start of `function`.
 #[must_use]
-pub fn cold_start_span(function: &str) -> Span {
+pub(crate) fn cold_start_span(function: &str) -> Span {
     tracing::info_span!("cold_start", function)
 }
 
 /// The span of a request or an event. [`record_caller`] adds the caller as soon as authorization knows the caller.
 #[must_use]
-pub fn request_span(function: &str, request_id: &str) -> Span {
+pub(crate) fn request_span(function: &str, request_id: &str) -> Span {
     tracing::info_span!("request", request_id, function, user_id = Empty, workspace_id = Empty)
 }
 

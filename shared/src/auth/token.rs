@@ -86,7 +86,7 @@ pub fn issue(
 
 /// The `kid` of a token whose header has the form of an own token; none when the token is invalid.
 #[must_use]
-pub fn key_id(token: &str) -> Option<String> {
+pub(crate) fn key_id(token: &str) -> Option<String> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
     }

@@ -14,7 +14,7 @@ use crate::error::{Error, FieldError};
 use crate::models::idempotency::{IdempotencyKey, InvalidKey};
 
 /// The header's name.
-pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The key of a request, if the request carries one, or the refusal of a malformed header.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(60);
 /// Longest wait before such a mail is sent again.
 const RETRY_MOST: Duration = Duration::from_secs(3600);
 /// Age at which a mail that the mail service has not accepted is given up.
-pub const RETRY_END: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const RETRY_END: Duration = Duration::from_secs(24 * 3600);
 
 /// The `reason` of a withheld mail.
 const WITHHELD: &str = "The mail was withheld: this address gets no more invitation mails for now. Pass the link on yourself, or resend the invitation a day later.";
@@ -162,7 +162,7 @@ impl Delivery {
 /// The wait is as long as the mail's age, so each wait doubles the age. `jitter` shortens the wait by up to a quarter,
 /// so that mails which failed together are not sent again together.
 #[must_use]
-pub fn retry_at(created_at: Time, now: Time, jitter: u8) -> Option<Time> {
+pub(crate) fn retry_at(created_at: Time, now: Time, jitter: u8) -> Option<Time> {
     let age = now.since(created_at);
     let wait = age.clamp(RETRY_FIRST, RETRY_MOST);
     let reduction = wait / 4 * u32::from(jitter) / 256;

@@ -43,7 +43,7 @@ impl EmailAddress {
 
     /// The sender of the local stack's mails.
     #[must_use]
-    pub fn local_sender() -> Self {
+    pub(crate) fn local_sender() -> Self {
         Self("invitations@workspaces.example".to_owned())
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// How long an idempotency record is kept.
-pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest key, in characters.
 const CHARACTERS_MAX: usize = 255;

@@ -16,13 +16,13 @@ use crate::ids::{InvitationId, UserId, WorkspaceId};
 use crate::secret::SecretHash;
 
 /// The most pending invitations that a workspace may have.
-pub const PENDING_MAX: u64 = 2000;
+pub(crate) const PENDING_MAX: u64 = 2000;
 /// How far in the future an invitation may expire.
-pub const EXPIRY_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+pub(crate) const EXPIRY_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long the person who accepted an invitation may repeat the request and get the first response again.
 pub const ACCEPT_REPEAT: Duration = Duration::from_secs(600);
 /// How long an ended invitation is kept. Its link reports until then how the invitation ended.
-pub const ENDED_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+pub(crate) const ENDED_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The status of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

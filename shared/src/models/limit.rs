@@ -107,7 +107,7 @@ pub type SlotTimes = BTreeMap<usize, Time>;
 impl Rule {
     /// Chooses a free slot, or returns when the next slot becomes free. `salt` selects among the free slots, so that
     /// concurrent calls rarely choose the same one.
-    pub fn free_slot(&self, taken: &SlotTimes, now: Time, salt: usize) -> Result<FreeSlot, RateLimited> {
+    pub(crate) fn free_slot(&self, taken: &SlotTimes, now: Time, salt: usize) -> Result<FreeSlot, RateLimited> {
         let free_until = now.minus(self.window);
         let free: Vec<usize> = (0..self.limit)
             .filter(|index| taken.get(index).is_none_or(|taken_at| *taken_at <= free_until))

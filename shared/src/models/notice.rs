@@ -10,13 +10,13 @@ use crate::clock::Time;
 use crate::ids::{UserId, WorkspaceId};
 
 /// How long a claim on a notice lasts: longer than [`SEND_BATCH_MAX`] and the last step of a batch together.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// How long one worker goes on sending a notice's mails before it releases the notice. The next batch notifies the
 /// remaining owners. The last step of a batch sends one mail (2.5 s at most) and makes two writes (one step of a call
 /// each), so a batch ends well before its claim's lease.
-pub const SEND_BATCH_MAX: Duration = Duration::from_secs(10);
+pub(crate) const SEND_BATCH_MAX: Duration = Duration::from_secs(10);
 /// Age at which a notice is given up.
-pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A notice. It exists from the transaction that found the threshold reached until every owner is notified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Notice {
 
     /// Whether the notice is too old to be sent.
     #[must_use]
-    pub fn is_given_up(&self, now: Time) -> bool {
+    pub(crate) fn is_given_up(&self, now: Time) -> bool {
         now.since(self.created_at) > GIVEN_UP_AFTER
     }
 }

@@ -68,7 +68,7 @@ impl Usage {
 }
 
 /// The thresholds, in percent of a tier's limit, that owners are notified of. Each is notified once per month.
-pub const THRESHOLDS: [u8; 2] = [80, 100];
+pub(crate) const THRESHOLDS: [u8; 2] = [80, 100];
 
 /// The thresholds of `tier` that a month's usage has reached. An unlimited tier has no thresholds.
 pub fn reached(tier: Tier, month: Usage) -> impl Iterator<Item = u8> {

@@ -9,12 +9,12 @@ use crate::clock::Time;
 use crate::ids::{RecordId, WorkspaceId};
 
 /// The oldest usage that a record may report.
-pub const LATE_MAX: Duration = Duration::from_secs(35 * 24 * 3600);
+pub(crate) const LATE_MAX: Duration = Duration::from_secs(35 * 24 * 3600);
 /// How far in the future a record's time may be, to tolerate clocks that differ.
-pub const AHEAD_MAX: Duration = Duration::from_secs(300);
+pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(300);
 /// How long the id of an accepted record is kept: longer than [`LATE_MAX`], so that a repeated record is never counted
 /// twice.
-pub const REMEMBERED: Duration = Duration::from_secs(36 * 24 * 3600);
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(36 * 24 * 3600);
 
 /// The kind of usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

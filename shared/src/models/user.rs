@@ -14,12 +14,12 @@ use crate::ids::{SessionId, UserId, WorkspaceId};
 /// How long an access token is valid.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 /// How long a refresh token is valid, and so how long an unused session lasts.
-pub const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the previous refresh token still returns the current one.
-pub const REFRESH_GRACE: Duration = Duration::from_secs(30);
+pub(crate) const REFRESH_GRACE: Duration = Duration::from_secs(30);
 /// The most sessions that a user may have. Another login ends the oldest session. The limit keeps the user item within
 /// one read unit.
-pub const SESSIONS_MAX: usize = 16;
+pub(crate) const SESSIONS_MAX: usize = 16;
 
 /// An account, as stored in the user item. It is the source of truth for the user's membership and sessions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl Membership {
     /// An invitation stays revoked when its inviter lost that right, even if they have it again. Epochs decide instead
     /// of times, because clocks may differ.
     #[must_use]
-    pub fn could_invite_since(&self, role: Role, epoch: u64) -> bool {
+    pub(crate) fn could_invite_since(&self, role: Role, epoch: u64) -> bool {
         let right_lost_at = if role == Role::Owner {
             self.lost_owner
         } else {
@@ -186,7 +186,7 @@ impl Session {
 impl User {
     /// The user's name, or the local part of the e-mail address if they gave no name.
     #[must_use]
-    pub fn display_name(&self) -> &str {
+    pub(crate) fn display_name(&self) -> &str {
         let local_part = || self.email.as_str().split('@').next().unwrap_or_default();
         self.name.as_ref().map_or_else(local_part, Name::as_str)
     }

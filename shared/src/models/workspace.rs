@@ -129,7 +129,7 @@ impl Workspace {
 
     /// The value of `changes` after the update `change`.
     #[must_use]
-    pub fn changes_with(&self, change: &ChangeId) -> Vec<ChangeId> {
+    pub(crate) fn changes_with(&self, change: &ChangeId) -> Vec<ChangeId> {
         let dropped = self.changes.len().saturating_sub(CHANGES_MAX - 1);
         self.changes.iter().skip(dropped).chain([change]).cloned().collect()
     }

@@ -130,7 +130,7 @@ impl IdempotentRequest {
 impl Store {
     /// Whether the request was completed since its record was read. A batch read is not atomic: the state that refuses a
     /// request may be the effect of the same request's first attempt, read before that attempt's record.
-    pub async fn idempotency_completed(&self, request: &IdempotentRequest, now: Time) -> Result<bool, Error> {
+    pub(crate) async fn idempotency_completed(&self, request: &IdempotentRequest, now: Time) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Expiry {
             expires_at: Time,

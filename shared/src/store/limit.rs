@@ -127,7 +127,7 @@ impl Slot {
 impl Store {
     /// Takes a slot. [`Error::Stale`] when a concurrent call took it first. A retry succeeds when an earlier attempt of the
     /// same call, whose response was lost, took the slot.
-    pub async fn slot_take(&self, slot: &Slot) -> Result<(), Error> {
+    pub(crate) async fn slot_take(&self, slot: &Slot) -> Result<(), Error> {
         match self.update_one::<serde::de::IgnoredAny>(slot.write()).await {
             Err(UpdateError::Condition(Some(item))) if slot.was_taken_by_this_call(&item) => Ok(()),
             other => other.map(|_| ()).map_err(Error::from),

@@ -42,7 +42,7 @@ pub(super) fn create(notice: &Notice) -> Write {
 
 impl Unproven<'_> {
     /// Reads the workspace's tier, and which of the notices do not exist yet.
-    pub async fn notices_not_yet_created(
+    pub(crate) async fn notices_not_yet_created(
         self,
         workspace: WorkspaceId,
         mut notices: Vec<Notice>,
@@ -56,14 +56,14 @@ impl Unproven<'_> {
     }
 
     /// The workspace that a notice is about; none when it was deleted.
-    pub async fn notice_workspace(self, notice: &Notice) -> Result<Option<Workspace>, Error> {
+    pub(crate) async fn notice_workspace(self, notice: &Notice) -> Result<Option<Workspace>, Error> {
         let key = Key::workspace(notice.workspace_id);
         self.store.get(vec![key.clone()]).await?.take(&key)
     }
 
     /// Claims the notice of the due entry with sort key `index_key` until `until`. Returns none when a concurrent
     /// worker claimed it, or when it is complete.
-    pub async fn notice_claim(self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
+    pub(crate) async fn notice_claim(self, key: Key, index_key: &str, until: Time) -> Result<Option<Notice>, Error> {
         let next = keys::notice_due_in_index(until, &key);
         let write = Write::update(key, "SET #gsi1sk = :next")
             .when("#gsi1sk = :index_key")
@@ -78,7 +78,7 @@ impl Unproven<'_> {
     }
 
     /// Records that an owner was notified.
-    pub async fn notice_mark_notified(self, notice: &Notice, owner: UserId) -> Result<(), Error> {
+    pub(crate) async fn notice_mark_notified(self, notice: &Notice, owner: UserId) -> Result<(), Error> {
         let write = Write::update(key(notice), "ADD #notified :owner")
             .bind_raw(":owner", AttributeValue::Ss(vec![owner.to_string()]))
             .without_read_back();
@@ -87,7 +87,7 @@ impl Unproven<'_> {
     }
 
     /// Removes the due entry of a notice, because no owner is left to notify.
-    pub async fn notice_complete(self, notice: &Notice) -> Result<(), Error> {
+    pub(crate) async fn notice_complete(self, notice: &Notice) -> Result<(), Error> {
         let write = Write::update(key(notice), "REMOVE #gsi1pk, #gsi1sk").without_read_back();
         self.store.update_one::<Notice>(write).await?;
         Ok(())

@@ -22,7 +22,7 @@ pub const INDEX_PK: &str = "gsi1pk";
 /// The attribute of the index's sort key.
 pub const INDEX_SK: &str = "gsi1sk";
 /// The attributes that the index contains besides the keys.
-pub const INDEX_PROJECTION: [&str; 2] = ["membership", "sessions"];
+pub(crate) const INDEX_PROJECTION: [&str; 2] = ["membership", "sessions"];
 /// The TTL attribute, in seconds since the Unix epoch.
 pub const TTL: &str = "ttl";
 
