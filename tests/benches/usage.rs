@@ -260,7 +260,7 @@ impl Bench {
         }
     }
 
-    /// DirtyMarker of `news` of the workspaces, then one run over all shards.
+    /// Makes `news` of the workspaces dirty, then runs over all shards once.
     async fn aggregate(&self, news: usize) {
         for chunk in self.workspaces[..news].chunks(1_000) {
             let messages: Vec<Value> = chunk.iter().map(|id| self.message(*id)).collect();

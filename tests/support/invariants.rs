@@ -632,7 +632,7 @@ mod tests {
         breaks("usage-day", |item| item["location_events"] = Value::from(1));
         breaks("usage-month", |item| item["action_deliveries"] = Value::from(1));
         breaks("usage-dirty-marker", |item| {
-            item["days"] = Value::from(vec!["2001-01-01"])
+            item["days"] = Value::from(vec!["2001-01-01"]);
         });
         breaks("usage-run", |item| item["as_of"] = Value::Null);
         breaks("notice", |item| item["percent"] = Value::from(100));
