@@ -104,11 +104,11 @@ async fn accounts<'w>(world: &'w World, scenario: &mut Scenario) -> (Person<'w>,
 
     let manager = world.joins(&owner, MANAGER, "member").await;
     scenario.tokens(&manager);
-    let refused = manager
+    let forbidden = manager
         .invite(&format!("{OTHER}@example.com"), "member")
         .await
         .expect(403);
-    scenario.authorized(refused, &manager, &workspace);
+    scenario.authorized(forbidden, &manager, &workspace);
     let changed = owner.change_role(&manager.id, "manager").await.expect(200);
     scenario.authorized(changed, &owner, &workspace);
 
