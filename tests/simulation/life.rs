@@ -8,12 +8,13 @@ use local::mailbox::Mail;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::deeds::{Deed, KILLED, Op, Outcome, Someone, Task, perform};
+use super::deeds::{Deed, KILLED, Op, Outcome, Someone};
 use super::disclosure::{lists_tell_the_truth, note_marks, refusals_change_nothing};
 use super::judge::judge;
 use super::ledger::Ledger;
 use super::once::is_done_once;
 use super::oracle::expected;
+use super::perform::{Task, perform};
 use super::plan::Planner;
 use super::reconcile::{learn, read_mails, reconcile};
 use super::scene::Scene;

@@ -12,6 +12,7 @@ mod ledger;
 mod life;
 mod once;
 mod oracle;
+mod perform;
 mod pick;
 mod plan;
 mod probes;

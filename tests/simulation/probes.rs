@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::deeds::{Op, person};
+use super::deeds::Op;
 use super::ledger::{Life, Taken};
 use super::life::Simulation;
+use super::perform::person;
 use super::scene::{all, pending, text};
 use crate::support::invariants::Table;
 

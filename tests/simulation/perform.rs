@@ -1,0 +1,193 @@
+//! Performs an operation: sends its request or calls its trigger, and records the response.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::event::{self, Deadline, EventError};
+
+use super::deeds::{Deed, KILLED, Op, Someone, Token, Who};
+use super::ledger::Ledger;
+use crate::support::deployed::in_role;
+use crate::support::fault_injection::{Kill, killed};
+use crate::support::harness::{Person, World};
+use crate::support::usage_support;
+
+/// Something to be done, and how.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub op: Op,
+    /// The idempotency key that it comes with.
+    pub key: Option<String>,
+    /// Where its process ends.
+    pub kill: Option<Kill>,
+}
+
+/// Does it.
+pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, task: Task) -> Deed {
+    let Task { op, key, kill } = task;
+    let started = world.clock.now();
+    let answered = if op.is_trigger() {
+        let answer = killed(kill, trigger(world, ledger, &op)).await;
+        answer.map(|answer| match answer {
+            Ok(body) => (200, String::new(), body.clone(), body.to_string()),
+            Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
+        })
+    } else {
+        let answer = killed(kill, request(world, people, ledger, &op, key.as_deref())).await;
+        answer.map(|answer| {
+            let code = answer.body["error_code"].as_str().unwrap_or_default().to_owned();
+            (answer.status.as_u16(), code, answer.body, answer.text)
+        })
+    };
+    // As the gateway answers when the function is gone.
+    let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
+    Deed {
+        op,
+        key,
+        started,
+        ended: world.clock.now(),
+        status,
+        code,
+        body,
+        text,
+    }
+}
+
+/// The person with these tokens, or without any.
+pub fn person<'w>(world: &'w World, people: &[Someone], ledger: &Ledger, who: Who, token: Option<Token>) -> Person<'w> {
+    let someone = &people[who];
+    let held = token.map(|token| &ledger.tokens[token]);
+    Person {
+        world,
+        name: format!("p{who}"),
+        email: someone.email.clone(),
+        id: String::new(),
+        access: held.map(|held| held.access.clone()),
+        refresh: held.map(|held| held.refresh.clone()).unwrap_or_default(),
+        address: someone.address,
+    }
+}
+
+async fn request(
+    world: &World,
+    people: &[Someone],
+    ledger: &Ledger,
+    op: &Op,
+    key: Option<&str>,
+) -> crate::support::harness::ApiResponse {
+    let who = op.who(ledger).unwrap();
+    let person = person(world, people, ledger, who, op.token());
+    if let Some(key) = key {
+        let (path, body) = match op {
+            Op::Invite { email, role, .. } => (
+                "/workspaces/invitations".to_owned(),
+                json!({"email": email, "role": role}).to_string(),
+            ),
+            Op::Resend { invitation, .. } => (format!("/workspaces/invitations/{invitation}/resend"), String::new()),
+            Op::Found { name, .. } => ("/workspaces/".to_owned(), json!({"name": name}).to_string()),
+            other => unreachable!("{} takes no key", other.kind()),
+        };
+        let request = person.request("POST", &path).header("idempotency-key", key);
+        let body = axum::body::Body::from(body);
+        return world.send(request.body(body).unwrap(), person.address).await;
+    }
+    let link = |invitation: &str, secret: &str| json!({"invite_id": invitation, "token": secret});
+    match op {
+        Op::Register { company, .. } => {
+            let body = json!({
+                "email": person.email, "password": people[who].password, "name": person.name, "company": company,
+            });
+            person.post("/auth/register", body).await
+        }
+        Op::LogIn { password, .. } => {
+            let body = json!({"email": person.email, "password": password});
+            person.post("/auth/login", body).await
+        }
+        Op::Refresh { token } => {
+            let body = json!({"refresh_token": ledger.tokens[*token].refresh});
+            person.post("/auth/refresh", body).await
+        }
+        Op::LogOut { .. } => person.post("/auth/logout", json!({})).await,
+        Op::Look { path, .. } => person.get(path).await,
+        Op::RevokeAll { .. } => person.revoke_all().await,
+        Op::Found { name, .. } => person.post("/workspaces/", json!({"name": name})).await,
+        Op::Rename { name, .. } => person.patch("/workspaces/", json!({"name": name})).await,
+        Op::Dissolve { .. } => person.delete("/workspaces/").await,
+        Op::Invite { email, role, .. } => person.invite(email, role).await,
+        Op::Resend { invitation, .. } => person.resend(invitation).await,
+        Op::Cancel { invitation, .. } => person.cancel(invitation).await,
+        Op::Extend {
+            invitation, expires_at, ..
+        } => person.extend(invitation, expires_at).await,
+        Op::Accept {
+            invitation,
+            secret,
+            password,
+            ..
+        } => {
+            let mut body = link(invitation, secret);
+            if let Some(password) = password {
+                body["password"] = json!(password);
+            }
+            person.post("/auth/accept-invite", body).await
+        }
+        Op::Decline { invitation, secret, .. } => person.post("/auth/decline-invite", link(invitation, secret)).await,
+        Op::Preview { invitation, secret, .. } => person.post("/auth/invitation", link(invitation, secret)).await,
+        Op::ChangeRole { target, role, .. } => person.change_role(target, role).await,
+        Op::Remove { target, .. } => person.remove(target).await,
+        Op::Deliver { .. } | Op::RollUp { .. } | Op::RetryMails | Op::Tell { .. } => {
+            unreachable!("a trigger is nobody's request")
+        }
+    }
+}
+
+async fn trigger(world: &World, ledger: &Ledger, op: &Op) -> Result<Value, EventError> {
+    let (a_minute, app) = (Duration::from_secs(60), world.app.clone());
+    match op {
+        Op::Deliver { records } => {
+            let bodies: Vec<String> = records.iter().map(|at| ledger.records[*at].body()).collect();
+            let event = usage_support::batch(&bodies);
+            in_role("usage-ingest", usage_support::ingest(world, &event, a_minute)).await
+        }
+        Op::RollUp { workspace } => {
+            let shard = shared::store::keys::shard_of(workspace.parse().unwrap());
+            let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
+            let call = usage_support::aggregate(world, &event, a_minute);
+            in_role("usage-aggregator", call).await
+        }
+        Op::RetryMails => {
+            let call = event::call(mail_retry::handle, app, b"{}", Deadline::after(a_minute));
+            in_role("mail-retry", call).await.map(|answer| parsed(&answer))
+        }
+        Op::Tell { kind, invitation } => {
+            let event = mail_event(kind, invitation).to_string();
+            let call = event::call(mail_events::handle, app, event.as_bytes(), Deadline::after(a_minute));
+            in_role("mail-events", Box::pin(call))
+                .await
+                .map(|answer| parsed(&answer))
+        }
+        _ => unreachable!("a request is no trigger"),
+    }
+}
+
+fn parsed(answer: &[u8]) -> Value {
+    serde_json::from_slice(answer).unwrap()
+}
+
+/// An event of SES about the mail of an invitation.
+fn mail_event(kind: &str, invitation: &str) -> Value {
+    let mut detail = json!({
+        "eventType": kind,
+        "mail": {
+            "timestamp": "2025-10-01T08:00:00.000Z", "messageId": "1", "destination": ["bob@example.com"],
+            "tags": {"ses:configuration-set": ["mail"], "invitation": [invitation]},
+        },
+    });
+    if kind == "Bounce" {
+        detail["bounce"] = json!({"bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": []});
+    }
+    json!({
+        "version": "0", "id": "1", "detail-type": "Email", "source": "aws.ses", "account": "123456789012",
+        "time": "2025-10-01T08:00:00Z", "region": "eu-central-1", "resources": [], "detail": detail,
+    })
+}
