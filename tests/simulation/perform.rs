@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::event::{self, Deadline, EventError};
 
-use super::deeds::{Deed, KILLED, Op, Someone, Token, Who};
 use super::ledger::Ledger;
+use super::operations::{KILLED, Operation, Participant, PerformedOperation, PersonIndex, TokenIndex};
 use crate::support::deployed::in_role;
 use crate::support::fault_injection::{Kill, killed};
 use crate::support::harness::{Person, World};
@@ -15,7 +15,7 @@ use crate::support::usage_support;
 /// Something to be done, and how.
 #[derive(Clone, Debug)]
 pub struct Task {
-    pub op: Op,
+    pub operation: Operation,
     /// The idempotency key that it comes with.
     pub key: Option<String>,
     /// Where its process ends.
@@ -23,17 +23,17 @@ pub struct Task {
 }
 
 /// Does it.
-pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, task: Task) -> Deed {
-    let Task { op, key, kill } = task;
+pub async fn perform(world: &World, people: &[Participant], ledger: &Ledger, task: Task) -> PerformedOperation {
+    let Task { operation, key, kill } = task;
     let started = world.clock.now();
-    let answered = if op.is_trigger() {
-        let answer = killed(kill, trigger(world, ledger, &op)).await;
+    let answered = if operation.is_trigger() {
+        let answer = killed(kill, trigger(world, ledger, &operation)).await;
         answer.map(|answer| match answer {
             Ok(body) => (200, String::new(), body.clone(), body.to_string()),
             Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
         })
     } else {
-        let answer = killed(kill, request(world, people, ledger, &op, key.as_deref())).await;
+        let answer = killed(kill, request(world, people, ledger, &operation, key.as_deref())).await;
         answer.map(|answer| {
             let code = answer.body["error_code"].as_str().unwrap_or_default().to_owned();
             (answer.status.as_u16(), code, answer.body, answer.text)
@@ -41,8 +41,8 @@ pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, task: T
     };
     // As the gateway answers when the function is gone.
     let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
-    Deed {
-        op,
+    PerformedOperation {
+        operation,
         key,
         started,
         ended: world.clock.now(),
@@ -54,37 +54,45 @@ pub async fn perform(world: &World, people: &[Someone], ledger: &Ledger, task: T
 }
 
 /// The person with these tokens, or without any.
-pub fn person<'w>(world: &'w World, people: &[Someone], ledger: &Ledger, who: Who, token: Option<Token>) -> Person<'w> {
-    let someone = &people[who];
+pub fn person<'w>(
+    world: &'w World,
+    people: &[Participant],
+    ledger: &Ledger,
+    who: PersonIndex,
+    token: Option<TokenIndex>,
+) -> Person<'w> {
+    let participant = &people[who];
     let held = token.map(|token| &ledger.tokens[token]);
     Person {
         world,
         name: format!("p{who}"),
-        email: someone.email.clone(),
+        email: participant.email.clone(),
         id: String::new(),
         access: held.map(|held| held.access.clone()),
         refresh: held.map(|held| held.refresh.clone()).unwrap_or_default(),
-        address: someone.address,
+        address: participant.address,
     }
 }
 
 async fn request(
     world: &World,
-    people: &[Someone],
+    people: &[Participant],
     ledger: &Ledger,
-    op: &Op,
+    operation: &Operation,
     key: Option<&str>,
 ) -> crate::support::harness::ApiResponse {
-    let who = op.who(ledger).unwrap();
-    let person = person(world, people, ledger, who, op.token());
+    let who = operation.who(ledger).unwrap();
+    let person = person(world, people, ledger, who, operation.token());
     if let Some(key) = key {
-        let (path, body) = match op {
-            Op::Invite { email, role, .. } => (
+        let (path, body) = match operation {
+            Operation::Invite { email, role, .. } => (
                 "/workspaces/invitations".to_owned(),
                 json!({"email": email, "role": role}).to_string(),
             ),
-            Op::Resend { invitation, .. } => (format!("/workspaces/invitations/{invitation}/resend"), String::new()),
-            Op::Found { name, .. } => ("/workspaces/".to_owned(), json!({"name": name}).to_string()),
+            Operation::Resend { invitation, .. } => {
+                (format!("/workspaces/invitations/{invitation}/resend"), String::new())
+            }
+            Operation::CreateWorkspace { name, .. } => ("/workspaces/".to_owned(), json!({"name": name}).to_string()),
             other => unreachable!("{} takes no key", other.kind()),
         };
         let request = person.request("POST", &path).header("idempotency-key", key);
@@ -92,34 +100,34 @@ async fn request(
         return world.send(request.body(body).unwrap(), person.address).await;
     }
     let link = |invitation: &str, secret: &str| json!({"invite_id": invitation, "token": secret});
-    match op {
-        Op::Register { company, .. } => {
+    match operation {
+        Operation::Register { company, .. } => {
             let body = json!({
                 "email": person.email, "password": people[who].password, "name": person.name, "company": company,
             });
             person.post("/auth/register", body).await
         }
-        Op::LogIn { password, .. } => {
+        Operation::LogIn { password, .. } => {
             let body = json!({"email": person.email, "password": password});
             person.post("/auth/login", body).await
         }
-        Op::Refresh { token } => {
+        Operation::Refresh { token } => {
             let body = json!({"refresh_token": ledger.tokens[*token].refresh});
             person.post("/auth/refresh", body).await
         }
-        Op::LogOut { .. } => person.post("/auth/logout", json!({})).await,
-        Op::Look { path, .. } => person.get(path).await,
-        Op::RevokeAll { .. } => person.revoke_all().await,
-        Op::Found { name, .. } => person.post("/workspaces/", json!({"name": name})).await,
-        Op::Rename { name, .. } => person.patch("/workspaces/", json!({"name": name})).await,
-        Op::Dissolve { .. } => person.delete("/workspaces/").await,
-        Op::Invite { email, role, .. } => person.invite(email, role).await,
-        Op::Resend { invitation, .. } => person.resend(invitation).await,
-        Op::Cancel { invitation, .. } => person.cancel(invitation).await,
-        Op::Extend {
+        Operation::LogOut { .. } => person.post("/auth/logout", json!({})).await,
+        Operation::Read { path, .. } => person.get(path).await,
+        Operation::RevokeAll { .. } => person.revoke_all().await,
+        Operation::CreateWorkspace { name, .. } => person.post("/workspaces/", json!({"name": name})).await,
+        Operation::UpdateWorkspace { name, .. } => person.patch("/workspaces/", json!({"name": name})).await,
+        Operation::DeleteWorkspace { .. } => person.delete("/workspaces/").await,
+        Operation::Invite { email, role, .. } => person.invite(email, role).await,
+        Operation::Resend { invitation, .. } => person.resend(invitation).await,
+        Operation::Cancel { invitation, .. } => person.cancel(invitation).await,
+        Operation::Extend {
             invitation, expires_at, ..
         } => person.extend(invitation, expires_at).await,
-        Op::Accept {
+        Operation::Accept {
             invitation,
             secret,
             password,
@@ -131,35 +139,42 @@ async fn request(
             }
             person.post("/auth/accept-invite", body).await
         }
-        Op::Decline { invitation, secret, .. } => person.post("/auth/decline-invite", link(invitation, secret)).await,
-        Op::Preview { invitation, secret, .. } => person.post("/auth/invitation", link(invitation, secret)).await,
-        Op::ChangeRole { target, role, .. } => person.change_role(target, role).await,
-        Op::Remove { target, .. } => person.remove(target).await,
-        Op::Deliver { .. } | Op::RollUp { .. } | Op::RetryMails | Op::Tell { .. } => {
+        Operation::Decline { invitation, secret, .. } => {
+            person.post("/auth/decline-invite", link(invitation, secret)).await
+        }
+        Operation::Preview { invitation, secret, .. } => {
+            person.post("/auth/invitation", link(invitation, secret)).await
+        }
+        Operation::ChangeRole { target, role, .. } => person.change_role(target, role).await,
+        Operation::Remove { target, .. } => person.remove(target).await,
+        Operation::IngestUsage { .. }
+        | Operation::RollUp { .. }
+        | Operation::RetryMails
+        | Operation::MailEvent { .. } => {
             unreachable!("a trigger is nobody's request")
         }
     }
 }
 
-async fn trigger(world: &World, ledger: &Ledger, op: &Op) -> Result<Value, EventError> {
+async fn trigger(world: &World, ledger: &Ledger, operation: &Operation) -> Result<Value, EventError> {
     let (a_minute, app) = (Duration::from_secs(60), world.app.clone());
-    match op {
-        Op::Deliver { records } => {
+    match operation {
+        Operation::IngestUsage { records } => {
             let bodies: Vec<String> = records.iter().map(|at| ledger.records[*at].body()).collect();
             let event = usage_support::batch(&bodies);
             in_role("usage-ingest", usage_support::ingest(world, &event, a_minute)).await
         }
-        Op::RollUp { workspace } => {
+        Operation::RollUp { workspace } => {
             let shard = shared::store::keys::shard_of(workspace.parse().unwrap());
             let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
             let call = usage_support::aggregate(world, &event, a_minute);
             in_role("usage-aggregator", call).await
         }
-        Op::RetryMails => {
+        Operation::RetryMails => {
             let call = event::call(mail_retry::handle, app, b"{}", Deadline::after(a_minute));
             in_role("mail-retry", call).await.map(|answer| parsed(&answer))
         }
-        Op::Tell { kind, invitation } => {
+        Operation::MailEvent { kind, invitation } => {
             let event = mail_event(kind, invitation).to_string();
             let call = event::call(mail_events::handle, app, event.as_bytes(), Deadline::after(a_minute));
             in_role("mail-events", Box::pin(call))

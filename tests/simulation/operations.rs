@@ -8,92 +8,92 @@ use shared::clock::Time;
 use super::ledger::Ledger;
 
 /// Somebody of the simulation, by number.
-pub type Who = usize;
-/// Tokens that somebody was given, by their place in the ledger.
-pub type Token = usize;
+pub type PersonIndex = usize;
+/// Tokens that somebody was received_at, by their place in the ledger.
+pub type TokenIndex = usize;
 
 /// Something to be done. Ids are the ones that were known when it was planned.
 #[derive(Clone, Debug)]
-pub enum Op {
+pub enum Operation {
     Register {
-        who: Who,
+        who: PersonIndex,
         company: String,
     },
     LogIn {
-        who: Who,
+        who: PersonIndex,
         password: String,
     },
     Refresh {
-        token: Token,
+        token: TokenIndex,
     },
     LogOut {
-        token: Token,
+        token: TokenIndex,
     },
-    Look {
-        token: Token,
+    Read {
+        token: TokenIndex,
         path: &'static str,
     },
     RevokeAll {
-        token: Token,
+        token: TokenIndex,
     },
-    Found {
-        token: Token,
+    CreateWorkspace {
+        token: TokenIndex,
         name: String,
     },
-    Rename {
-        token: Token,
+    UpdateWorkspace {
+        token: TokenIndex,
         name: String,
     },
-    Dissolve {
-        token: Token,
+    DeleteWorkspace {
+        token: TokenIndex,
     },
     Invite {
-        token: Token,
+        token: TokenIndex,
         email: String,
         role: &'static str,
     },
     Resend {
-        token: Token,
+        token: TokenIndex,
         invitation: String,
     },
     Cancel {
-        token: Token,
+        token: TokenIndex,
         invitation: String,
     },
     Extend {
-        token: Token,
+        token: TokenIndex,
         invitation: String,
         expires_at: String,
     },
     /// Accepts by a link, with a bearer token, a password, or neither.
     Accept {
-        who: Who,
+        who: PersonIndex,
         invitation: String,
         secret: String,
-        bearer: Option<Token>,
+        bearer: Option<TokenIndex>,
         password: Option<String>,
     },
     Decline {
-        who: Who,
+        who: PersonIndex,
         invitation: String,
         secret: String,
     },
     Preview {
-        who: Who,
+        who: PersonIndex,
         invitation: String,
         secret: String,
     },
     ChangeRole {
-        token: Token,
+        token: TokenIndex,
         target: String,
         role: &'static str,
     },
     Remove {
-        token: Token,
+        token: TokenIndex,
         target: String,
     },
     /// The queue delivers usage records, by their places in the ledger.
-    Deliver {
+    IngestUsage {
         records: Vec<usize>,
     },
     RollUp {
@@ -101,13 +101,13 @@ pub enum Op {
     },
     RetryMails,
     /// The mail service tells of an invitation's mail.
-    Tell {
+    MailEvent {
         kind: &'static str,
         invitation: String,
     },
 }
 
-impl Op {
+impl Operation {
     /// Its name in the summary.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -115,11 +115,11 @@ impl Op {
             Self::LogIn { .. } => "log in",
             Self::Refresh { .. } => "refresh",
             Self::LogOut { .. } => "log out",
-            Self::Look { .. } => "read",
+            Self::Read { .. } => "read",
             Self::RevokeAll { .. } => "revoke all",
-            Self::Found { .. } => "create workspace",
-            Self::Rename { .. } => "update workspace",
-            Self::Dissolve { .. } => "delete workspace",
+            Self::CreateWorkspace { .. } => "create workspace",
+            Self::UpdateWorkspace { .. } => "update workspace",
+            Self::DeleteWorkspace { .. } => "delete workspace",
             Self::Invite { .. } => "invite",
             Self::Resend { .. } => "resend",
             Self::Cancel { .. } => "cancel",
@@ -129,10 +129,10 @@ impl Op {
             Self::Preview { .. } => "preview",
             Self::ChangeRole { .. } => "change role",
             Self::Remove { .. } => "remove",
-            Self::Deliver { .. } => "usage records",
+            Self::IngestUsage { .. } => "usage records",
             Self::RollUp { .. } => "usage roll-up",
             Self::RetryMails => "mail retry",
-            Self::Tell { .. } => "mail event",
+            Self::MailEvent { .. } => "mail event",
         }
     }
 
@@ -140,19 +140,19 @@ impl Op {
     pub fn is_trigger(&self) -> bool {
         matches!(
             self,
-            Self::Deliver { .. } | Self::RollUp { .. } | Self::RetryMails | Self::Tell { .. }
+            Self::IngestUsage { .. } | Self::RollUp { .. } | Self::RetryMails | Self::MailEvent { .. }
         )
     }
 
     /// Whose access token it is done with.
-    pub fn token(&self) -> Option<Token> {
+    pub fn token(&self) -> Option<TokenIndex> {
         match self {
             Self::LogOut { token }
-            | Self::Look { token, .. }
+            | Self::Read { token, .. }
             | Self::RevokeAll { token }
-            | Self::Found { token, .. }
-            | Self::Rename { token, .. }
-            | Self::Dissolve { token }
+            | Self::CreateWorkspace { token, .. }
+            | Self::UpdateWorkspace { token, .. }
+            | Self::DeleteWorkspace { token }
             | Self::Invite { token, .. }
             | Self::Resend { token, .. }
             | Self::Cancel { token, .. }
@@ -165,7 +165,7 @@ impl Op {
     }
 
     /// Who does it; nobody where a trigger does.
-    pub fn who(&self, ledger: &Ledger) -> Option<Who> {
+    pub fn who(&self, ledger: &Ledger) -> Option<PersonIndex> {
         match self {
             Self::Register { who, .. }
             | Self::LogIn { who, .. }
@@ -191,7 +191,7 @@ impl Op {
     }
 }
 
-/// What an answer says of the deed.
+/// What an answer says of the performed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is done.
@@ -207,8 +207,8 @@ pub const KILLED: &str = "KILLED";
 
 /// Something that was done.
 #[derive(Clone, Debug)]
-pub struct Deed {
-    pub op: Op,
+pub struct PerformedOperation {
+    pub operation: Operation,
     /// The idempotency key that it came with.
     pub key: Option<String>,
     pub started: Time,
@@ -220,7 +220,7 @@ pub struct Deed {
     pub text: String,
 }
 
-impl Deed {
+impl PerformedOperation {
     pub fn outcome(&self) -> Outcome {
         match self.status {
             200..300 => Outcome::Done,
@@ -234,9 +234,9 @@ impl Deed {
     }
 
     /// In a line, without secrets.
-    pub fn told(&self, ledger: &Ledger) -> String {
-        let op = match &self.op {
-            Op::Accept {
+    pub fn summary(&self, ledger: &Ledger) -> String {
+        let operation = match &self.operation {
+            Operation::Accept {
                 invitation,
                 bearer,
                 password,
@@ -250,19 +250,19 @@ impl Deed {
                     "no password"
                 }
             ),
-            Op::Decline { invitation, .. } => format!("decline {invitation}"),
-            Op::Preview { invitation, .. } => format!("preview {invitation}"),
-            Op::LogIn { .. } => "log in".to_owned(),
-            op => format!("{op:?}"),
+            Operation::Decline { invitation, .. } => format!("decline {invitation}"),
+            Operation::Preview { invitation, .. } => format!("preview {invitation}"),
+            Operation::LogIn { .. } => "log in".to_owned(),
+            operation => format!("{operation:?}"),
         };
-        let op = match &self.key {
-            Some(key) => format!("{op} with key {key}"),
-            None => op,
+        let operation = match &self.key {
+            Some(key) => format!("{operation} with key {key}"),
+            None => operation,
         };
-        let who = self.op.who(ledger);
-        let session = self.op.token().map(|token| ledger.tokens[token].session.clone());
+        let who = self.operation.who(ledger);
+        let session = self.operation.token().map(|token| ledger.tokens[token].session.clone());
         format!(
-            "{} {who:?} {session:?}: {op} -> {} {}",
+            "{} {who:?} {session:?}: {operation} -> {} {}",
             self.started, self.status, self.code
         )
     }
@@ -270,7 +270,7 @@ impl Deed {
 
 /// Somebody of the simulation.
 #[derive(Clone, Debug)]
-pub struct Someone {
+pub struct Participant {
     pub email: String,
     pub password: String,
     pub address: IpAddr,
