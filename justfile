@@ -76,7 +76,7 @@ usage-soak SEEDS="500":
 
 # Simulates people and faults, and checks every invariant: SEEDS seeds, a third each with 0, 5 and 20 % faults.
 soak SEEDS="1000" FROM="0":
-    SIMULATION_SEEDS={{SEEDS}} SIMULATION_FROM={{FROM}} cargo test -p tests --test all simulation::what -- --nocapture
+    SIMULATION_SEEDS={{SEEDS}} SIMULATION_FROM={{FROM}} cargo test -p tests --test all simulation::invariants -- --nocapture
 
 # Generates docs/openapi.json from the code.
 openapi:

@@ -1,4 +1,4 @@
-//! What the people of a simulation know: what they were given, what they were promised, and what they were told has ended.
+//! What the people of a simulation know: what they were received_at, what they were promised, and what they were told has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use shared::clock::Time;
 
-use super::deeds::{Deed, Op, Who};
-use super::once::Keys;
-use super::scene::text;
+use super::idempotency::Keys;
+use super::operations::{Operation, PerformedOperation, PersonIndex};
+use super::snapshot::text;
 use crate::support::invariants::Table;
 
 /// How long an access token is valid, and how far clocks may differ about it.
@@ -25,48 +25,48 @@ pub fn seconds(seconds: u64) -> Duration {
 
 /// Whether tokens must work, must not work, or nobody can say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    Alive,
-    Maybe,
-    Dead,
+pub enum TokenState {
+    Valid,
+    Unknown,
+    Ended,
 }
 
 /// Tokens that somebody was given.
 #[derive(Clone, Debug)]
-pub struct Held {
-    pub who: Who,
+pub struct HeldTokens {
+    pub who: PersonIndex,
     pub access: String,
     pub refresh: String,
     pub session: String,
     /// Which refresh token of the session it is.
     pub generation: u64,
     /// The answer that brought them came between these.
-    pub asked: Time,
-    pub given: Time,
-    pub life: Life,
+    pub requested_at: Time,
+    pub received_at: Time,
+    pub state: TokenState,
     /// Why it is dead.
-    pub because: String,
+    pub reason: String,
 }
 
-impl Held {
-    /// Whether the access token's own time has surely not ended, or surely has.
-    pub fn access_in_time(&self, now: Time) -> Option<bool> {
-        in_time(self.asked, self.given, ACCESS_S, now)
+impl HeldTokens {
+    /// Whether the access token's own time has is_certain not ended, or is_certain has.
+    pub fn is_access_token_valid(&self, now: Time) -> Option<bool> {
+        is_within(self.requested_at, self.received_at, ACCESS_S, now)
     }
 
-    pub fn end(&mut self, because: &str) {
-        if self.life != Life::Dead {
-            self.life = Life::Dead;
-            because.clone_into(&mut self.because);
+    pub fn end(&mut self, reason: &str) {
+        if self.state != TokenState::Ended {
+            self.state = TokenState::Ended;
+            reason.clone_into(&mut self.reason);
         }
     }
 }
 
-/// Whether what was given between two times is, for `valid_s` seconds, surely valid still (`true`) or surely not (`false`).
-pub fn in_time(asked: Time, given: Time, valid_s: u64, now: Time) -> Option<bool> {
-    if now < asked.plus(seconds(valid_s - LEEWAY_S)) {
+/// Whether what was given between two times is, for `valid_s` seconds, is_certain valid still (`true`) or is_certain not (`false`).
+pub fn is_within(requested_at: Time, received_at: Time, valid_s: u64, now: Time) -> Option<bool> {
+    if now < requested_at.plus(seconds(valid_s - LEEWAY_S)) {
         Some(true)
-    } else if now > given.plus(seconds(valid_s + 2 * LEEWAY_S)) {
+    } else if now > received_at.plus(seconds(valid_s + 2 * LEEWAY_S)) {
         Some(false)
     } else {
         None
@@ -90,15 +90,15 @@ pub struct Link {
     /// Why it must open nothing any more.
     pub ended: Option<String>,
     /// Whether nobody can say if it opens anything: its inviter may have lost the right to send it before or after.
-    pub unsure: bool,
+    pub is_uncertain: bool,
 }
 
 /// Whether a usage record was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    Never,
-    Maybe,
-    Surely,
+pub enum RecordState {
+    NotCounted,
+    Unknown,
+    Counted,
 }
 
 /// A usage record.
@@ -109,7 +109,7 @@ pub struct Record {
     pub kind: &'static str,
     pub count: u64,
     pub occurred_at: Time,
-    pub taken: Taken,
+    pub state: RecordState,
 }
 
 impl Record {
@@ -127,7 +127,7 @@ impl Record {
 pub struct Charge {
     pub started: Time,
     pub ended: Time,
-    pub surely: bool,
+    pub is_certain: bool,
 }
 
 /// A limit: its calls within its seconds, per subject.
@@ -166,7 +166,7 @@ pub const LOG_IN: Rule = Rule {
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    pub tokens: Vec<Held>,
+    pub tokens: Vec<HeldTokens>,
     pub sessions: BTreeMap<String, Session>,
     pub links: BTreeMap<String, Link>,
     /// Passwords that may be an e-mail's: one when it is known.
@@ -176,57 +176,61 @@ pub struct Ledger {
     /// The mark of each workspace's data.
     pub marks: BTreeMap<String, String>,
     /// The marks of companies that people said to be theirs: that stays their own, wherever they go.
-    pub companies: Vec<(Who, String)>,
+    pub companies: Vec<(PersonIndex, String)>,
     /// Every secret that was given out or is somebody's.
     pub secrets: Vec<String>,
     /// How far each invitation's mail was seen to have come.
     pub mails: BTreeMap<String, u8>,
     /// How many mails there were of each invitation.
-    pub copies: BTreeMap<String, u32>,
+    pub mail_counts: BTreeMap<String, u32>,
     /// Idempotency keys that were used.
     pub keys: Keys,
     /// Whether a mail may be sent twice, as a call's end was not known.
-    pub copies_excused: bool,
+    pub may_send_twice: bool,
 }
 
 impl Ledger {
-    /// Takes the tokens of an answer of `deed`.
-    pub fn take_tokens(&mut self, deed: &Deed) {
-        let (Some(access), Some(refresh)) = (deed.body["access_token"].as_str(), deed.body["refresh_token"].as_str())
-        else {
+    /// Takes the tokens of an answer of `performed`.
+    pub fn record_tokens(&mut self, performed: &PerformedOperation) {
+        let (Some(access), Some(refresh)) = (
+            performed.body["access_token"].as_str(),
+            performed.body["refresh_token"].as_str(),
+        ) else {
             return;
         };
         if self.tokens.iter().any(|held| held.access == access) {
             return;
         }
-        let Some(who) = deed.op.who(self) else { return };
+        let Some(who) = performed.operation.who(self) else {
+            return;
+        };
         let session = text(&claims(access), "sid");
         let same = self.tokens.iter().find(|held| held.refresh == refresh);
-        let generation = match (&deed.op, same) {
+        let generation = match (&performed.operation, same) {
             (_, Some(same)) => same.generation,
-            (Op::Refresh { token }, None) => self.tokens[*token].generation + 1,
+            (Operation::Refresh { token }, None) => self.tokens[*token].generation + 1,
             _ => 0,
         };
         self.secrets.extend([access.to_owned(), refresh.to_owned()]);
-        self.tokens.push(Held {
+        self.tokens.push(HeldTokens {
             who,
             access: access.to_owned(),
             refresh: refresh.to_owned(),
             session,
             generation,
-            asked: deed.started,
-            given: deed.ended,
-            life: Life::Maybe,
-            because: String::new(),
+            requested_at: performed.started,
+            received_at: performed.ended,
+            state: TokenState::Unknown,
+            reason: String::new(),
         });
     }
 
     /// Takes the link of an answer of create or resend.
-    pub fn take_link(&mut self, deed: &Deed, table: &Table) {
-        let Some(link) = deed.body["invite_link"].as_str() else {
+    pub fn record_link(&mut self, performed: &PerformedOperation, table: &Table) {
+        let Some(link) = performed.body["invite_link"].as_str() else {
             return;
         };
-        let (id, email) = (text(&deed.body, "id"), text(&deed.body, "email"));
+        let (id, email) = (text(&performed.body, "id"), text(&performed.body, "email"));
         let (_, fragment) = link.split_once('#').unwrap_or_default();
         let secret = fragment.split('&').find_map(|pair| pair.strip_prefix("token="));
         let secret = secret.unwrap_or_default().to_owned();
@@ -236,28 +240,28 @@ impl Ledger {
         let link = Link {
             secret,
             email,
-            role: text(&deed.body, "role"),
+            role: text(&performed.body, "role"),
             workspace: workspace.unwrap_or_default(),
             ended: None,
-            unsure: false,
+            is_uncertain: false,
         };
         // One that is answered again may have ended since.
         self.links.entry(id).or_insert(link);
     }
 
     /// Notes that an invitation's link must open nothing any more.
-    pub fn end_link(&mut self, id: &str, because: &str) {
+    pub fn end_link(&mut self, id: &str, reason: &str) {
         if let Some(link) = self.links.get_mut(id) {
-            link.ended.get_or_insert_with(|| because.to_owned());
+            link.ended.get_or_insert_with(|| reason.to_owned());
         }
     }
 
     /// Notes a call against a limit.
-    pub fn charge(&mut self, rule: Rule, subject: &str, deed: &Deed, surely: bool) {
+    pub fn charge(&mut self, rule: Rule, subject: &str, performed: &PerformedOperation, is_certain: bool) {
         let charge = Charge {
-            started: deed.started,
-            ended: deed.ended,
-            surely,
+            started: performed.started,
+            ended: performed.ended,
+            is_certain,
         };
         self.charges.entry((rule, subject.to_owned())).or_default().push(charge);
     }
@@ -275,14 +279,17 @@ impl Ledger {
         let charges = self.charges.get(&(rule, subject.to_owned()));
         let since = now.minus(seconds(rule.window_s - LEEWAY_S));
         let recent = charges.into_iter().flatten();
-        recent.filter(|charge| charge.surely && charge.started >= since).count() >= rule.calls
+        recent
+            .filter(|charge| charge.is_certain && charge.started >= since)
+            .count()
+            >= rule.calls
     }
 
-    /// The calls that a limit surely admitted beyond what it may, within one window.
+    /// The calls that a limit is_certain admitted beyond what it may, within one window.
     pub fn excess(&self) -> Vec<String> {
         let mut excess = Vec::new();
         for ((rule, subject), charges) in &self.charges {
-            let mut sure: Vec<&Charge> = charges.iter().filter(|charge| charge.surely).collect();
+            let mut sure: Vec<&Charge> = charges.iter().filter(|charge| charge.is_certain).collect();
             sure.sort_by_key(|charge| charge.started);
             for some in sure.windows(rule.calls + 1) {
                 let (Some(first), Some(last)) = (some.first(), some.iter().map(|charge| charge.ended).max()) else {

@@ -1,33 +1,34 @@
 //! Several people doing allowed and forbidden things, alone and at once, while the clock moves and calls fail: after every
-//! batch of deeds the whole table is held against what it must be and against what people were told.
+//! batch of batch the whole table is held against what it must be and against what people were told.
 //!
 //! `SIMULATION_SEED=7 SIMULATION_FAULTS=20 cargo test -p tests --test all simulation` replays one seed;
 //! `SIMULATION_SEEDS=1000` runs more of them, `SIMULATION_FROM=5000` others.
 
-mod broken;
-mod deeds;
+mod checker;
+mod conditions;
+mod counters;
 mod disclosure;
-mod judge;
+mod idempotency;
 mod ledger;
-mod life;
-mod once;
+mod operations;
 mod oracle;
-mod pick;
+mod perform;
 mod plan;
 mod probes;
 mod reconcile;
-mod scene;
+mod run;
 mod scripts;
-mod tally;
+mod selection;
+mod self_test;
+mod snapshot;
 mod usage;
-mod weather;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use life::live;
-use tally::Tally;
-use weather::Weather;
+use conditions::Conditions;
+use counters::Counters;
+use run::run_seed;
 
 use crate::support::logs::Logs;
 
@@ -36,21 +37,21 @@ const LEVELS: [u32; 3] = [0, 5, 20];
 /// Seeds of the ordinary run.
 const SEEDS: u64 = 24;
 /// Seeds at once: with faults, most of their time is spent waiting.
-const AT_ONCE: usize = 6;
+const CONCURRENT_SEEDS: usize = 6;
 
-fn asked(name: &str) -> Option<u64> {
+fn environment_number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "which seeds to run is the tester's to say")]
     let value = std::env::var(name).ok();
     value.and_then(|value| value.parse().ok())
 }
 
 fn level(seed: u64) -> u32 {
-    let percent = asked("SIMULATION_FAULTS").and_then(|percent| u32::try_from(percent).ok());
+    let percent = environment_number("SIMULATION_FAULTS").and_then(|percent| u32::try_from(percent).ok());
     percent.unwrap_or(LEVELS[usize::try_from(seed % 3).unwrap()])
 }
 
 /// Lives a seed on this thread, whose log is kept.
-fn lived(seed: u64) -> Tally {
+fn run_seed_on_thread(seed: u64) -> Counters {
     let logs = Logs::default();
     let _kept = logs.keep();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -58,43 +59,43 @@ fn lived(seed: u64) -> Tally {
         .build()
         .unwrap();
     let percent = level(seed);
-    let weather = Weather {
+    let conditions = Conditions {
         percent,
-        are_clocks_apart: seed / 3 % 2 == 1,
+        has_clock_skew: seed / 3 % 2 == 1,
     };
-    let tally = runtime.block_on(live(seed, weather, logs));
-    if !tally.findings.faults.is_empty() {
+    let counters = runtime.block_on(run_seed(seed, conditions, logs));
+    if !counters.findings.faults.is_empty() {
         println!(
             "seed {seed} at {percent} %:\n  {}\n{}\nreplay it: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",
-            tally.story.join("\n  "),
-            tally.findings.faults.join("\n")
+            counters.recent_operations.join("\n  "),
+            counters.findings.faults.join("\n")
         );
     }
-    tally
+    counters
 }
 
 #[test]
-fn what_must_hold_holds_whatever_happens() {
-    let from = asked("SIMULATION_FROM").unwrap_or(0);
-    let seeds = match asked("SIMULATION_SEED") {
+fn invariants_hold_under_faults() {
+    let from = environment_number("SIMULATION_FROM").unwrap_or(0);
+    let seeds = match environment_number("SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => from..from + asked("SIMULATION_SEEDS").unwrap_or(SEEDS),
+        None => from..from + environment_number("SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
     let next = AtomicU64::new(seeds.start);
-    let (total, failed) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
+    let (total, failed) = (Mutex::new(Counters::default()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENT_SEEDS {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
                     if seed >= seeds.end {
                         return;
                     }
-                    let tally = lived(seed);
-                    if !tally.findings.faults.is_empty() {
+                    let counters = run_seed_on_thread(seed);
+                    if !counters.findings.faults.is_empty() {
                         failed.lock().unwrap().push(seed);
                     }
-                    total.lock().unwrap().add(tally);
+                    total.lock().unwrap().add(counters);
                 }
             });
         }

@@ -1,41 +1,41 @@
-//! What a deed must be answered when nothing else is done beside it: the contract, on what the table held before.
+//! What a performed must be answered when nothing else is done beside it: the contract, on what the table held before.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use shared::clock::Time;
 
-use super::deeds::{Deed, Op};
-use super::ledger::{INVITE, LEEWAY_S, LOG_IN, Life, RECIPIENT, RESEND, REVOKE_ALL, in_time, seconds};
-use super::once;
-use super::scene::{
-    Scene, invitation, is_owner, item, may_change, may_invite, may_remove, may_update, pending, place, text,
+use super::idempotency;
+use super::ledger::{INVITE, LEEWAY_S, LOG_IN, RECIPIENT, RESEND, REVOKE_ALL, TokenState, is_within, seconds};
+use super::operations::{Operation, PerformedOperation};
+use super::snapshot::{
+    Snapshot, invitation, is_owner, item, may_change, may_invite, may_remove, may_update, membership, pending, text,
     user_of_email, workspace,
 };
 
-/// Status and code; no code for a deed that is done.
+/// Status and code; no code for a performed that is done.
 pub type Expected = (u16, &'static str);
 
 const LIMITED: Expected = (429, "RATE_LIMITED");
 
 /// The answers that are right; none when nobody can say.
-pub fn expected(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
-    once::expected(scene, deed, usual(scene, deed))
+pub fn expected(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec<Expected>> {
+    idempotency::expected(snapshot, performed, without_key(snapshot, performed))
 }
 
 /// The answers that are right without an idempotency key.
-fn usual(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
-    let now = deed.ended;
-    match &deed.op {
-        Op::Register { who, .. } => {
-            let taken = user_of_email(scene.before, &scene.people[*who].email).is_some();
+fn without_key(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec<Expected>> {
+    let now = performed.ended;
+    match &performed.operation {
+        Operation::Register { who, .. } => {
+            let taken = user_of_email(snapshot.before, &snapshot.people[*who].email).is_some();
             Some(vec![if taken { (400, "EMAIL_TAKEN") } else { (201, "") }])
         }
-        Op::LogIn { who, password } => {
-            let email = &scene.people[*who].email;
-            let limited = scene.ledger.may_be_full(LOG_IN, email, now).then_some(LIMITED);
-            let passwords = scene.ledger.passwords.get(email);
-            let known = user_of_email(scene.before, email).is_some();
+        Operation::LogIn { who, password } => {
+            let email = &snapshot.people[*who].email;
+            let limited = snapshot.ledger.may_be_full(LOG_IN, email, now).then_some(LIMITED);
+            let passwords = snapshot.ledger.passwords.get(email);
+            let known = user_of_email(snapshot.before, email).is_some();
             let right = known && passwords.is_some_and(|passwords| passwords.contains(password));
             if right && passwords.is_some_and(|passwords| passwords.len() > 1) {
                 return None;
@@ -43,73 +43,85 @@ fn usual(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
             let answer = if right { (200, "") } else { (401, "INVALID_CREDENTIALS") };
             Some([answer].into_iter().chain(limited).collect())
         }
-        Op::Refresh { token } => refresh(scene, *token, deed),
-        Op::Accept { .. } => accept(scene, deed),
-        Op::Decline { invitation, secret, .. } => match link_state(scene, invitation, secret, now)? {
-            Standing::Open | Standing::Expired => Some(vec![(200, "")]),
-            standing => Some(vec![standing.refusal()]),
+        Operation::Refresh { token } => refresh(snapshot, *token, performed),
+        Operation::Accept { .. } => accept(snapshot, performed),
+        Operation::Decline { invitation, secret, .. } => match link_state(snapshot, invitation, secret, now)? {
+            LinkState::Pending | LinkState::Expired => Some(vec![(200, "")]),
+            state => Some(vec![state.refusal()]),
         },
-        Op::Preview { invitation, secret, .. } => match link_state(scene, invitation, secret, now)? {
-            Standing::Unknown => Some(vec![(404, "INVITATION_NOT_FOUND")]),
+        Operation::Preview { invitation, secret, .. } => match link_state(snapshot, invitation, secret, now)? {
+            LinkState::NotFound => Some(vec![(404, "INVITATION_NOT_FOUND")]),
             _ => Some(vec![(200, "")]),
         },
-        Op::Deliver { .. } | Op::RollUp { .. } | Op::RetryMails | Op::Tell { .. } => Some(vec![(200, "")]),
-        op => {
-            let held = &scene.ledger.tokens[op.token()?];
-            match (held.access_in_time(now)?, held.life) {
+        Operation::IngestUsage { .. }
+        | Operation::RollUp { .. }
+        | Operation::RetryMails
+        | Operation::MailEvent { .. } => Some(vec![(200, "")]),
+        operation => {
+            let held = &snapshot.ledger.tokens[operation.token()?];
+            match (held.is_access_token_valid(now)?, held.state) {
                 (false, _) => return Some(vec![(401, "TOKEN_INVALID")]),
-                (true, Life::Dead) => return Some(vec![(401, "TOKEN_REVOKED")]),
-                (true, Life::Maybe) => return None,
-                (true, Life::Alive) => {}
+                (true, TokenState::Ended) => return Some(vec![(401, "TOKEN_REVOKED")]),
+                (true, TokenState::Unknown) => return None,
+                (true, TokenState::Valid) => {}
             }
-            let actor = scene.actor(deed)?;
-            if matches!(op, Op::LogOut { .. } | Op::Look { path: "/auth/me", .. }) {
+            let actor = snapshot.actor(performed)?;
+            if matches!(
+                operation,
+                Operation::LogOut { .. } | Operation::Read { path: "/auth/me", .. }
+            ) {
                 return Some(vec![(200, "")]);
             }
-            match (op, place(scene.before, &actor)) {
-                (Op::Found { .. }, None) => Some(vec![(201, "")]),
-                (Op::Found { .. }, Some(_)) => Some(vec![(400, "ALREADY_IN_WORKSPACE")]),
+            match (operation, membership(snapshot.before, &actor)) {
+                (Operation::CreateWorkspace { .. }, None) => Some(vec![(201, "")]),
+                (Operation::CreateWorkspace { .. }, Some(_)) => Some(vec![(400, "ALREADY_IN_WORKSPACE")]),
                 (_, None) => Some(vec![(404, "WORKSPACE_NOT_FOUND")]),
-                (op, Some((home, role))) => member(scene, op, &actor, (&home, &role), now),
+                (operation, Some((home, role))) => member(snapshot, operation, &actor, (&home, &role), now),
             }
         }
     }
 }
 
 /// What a member of `home` with `role` is answered.
-fn member(scene: &Scene<'_>, op: &Op, actor: &str, (home, role): (&str, &str), now: Time) -> Option<Vec<Expected>> {
+fn member(
+    snapshot: &Snapshot<'_>,
+    operation: &Operation,
+    actor: &str,
+    (home, role): (&str, &str),
+    now: Time,
+) -> Option<Vec<Expected>> {
     let forbidden = Some(vec![(403, "FORBIDDEN")]);
     let limited = |full: bool| full.then_some(LIMITED).into_iter();
-    match op {
-        Op::Look {
+    match operation {
+        Operation::Read {
             path: "/workspaces/invitations",
             ..
         }
-        | Op::Rename { .. }
-        | Op::Cancel { .. }
-        | Op::Resend { .. }
-        | Op::Extend { .. }
-        | Op::ChangeRole { .. }
-        | Op::Remove { .. }
+        | Operation::UpdateWorkspace { .. }
+        | Operation::Cancel { .. }
+        | Operation::Resend { .. }
+        | Operation::Extend { .. }
+        | Operation::ChangeRole { .. }
+        | Operation::Remove { .. }
             if !may_update(role) =>
         {
             forbidden
         }
-        Op::Look { .. } | Op::Rename { .. } => Some(vec![(200, "")]),
-        Op::Dissolve { .. } | Op::RevokeAll { .. } if !is_owner(role) => forbidden,
-        Op::Dissolve { .. } => {
-            let alone = workspace(scene.before, home).is_some_and(|row| row["member_count"] == 1);
+        Operation::Read { .. } | Operation::UpdateWorkspace { .. } => Some(vec![(200, "")]),
+        Operation::DeleteWorkspace { .. } | Operation::RevokeAll { .. } if !is_owner(role) => forbidden,
+        Operation::DeleteWorkspace { .. } => {
+            let alone = workspace(snapshot.before, home).is_some_and(|row| row["member_count"] == 1);
             Some(vec![if alone { (200, "") } else { (400, "WORKSPACE_NOT_EMPTY") }])
         }
-        Op::RevokeAll { .. } => {
+        Operation::RevokeAll { .. } => {
             let (may, must) = (
-                scene.ledger.may_be_full(REVOKE_ALL, home, now),
-                scene.ledger.must_be_full(REVOKE_ALL, home, now),
+                snapshot.ledger.may_be_full(REVOKE_ALL, home, now),
+                snapshot.ledger.must_be_full(REVOKE_ALL, home, now),
             );
             let done = (!must).then_some((200, ""));
             Some(done.into_iter().chain(limited(may)).collect())
         }
-        Op::Invite {
+        Operation::Invite {
             email, role: granted, ..
         } => {
             let email = email.trim().to_lowercase();
@@ -117,13 +129,13 @@ fn member(scene: &Scene<'_>, op: &Op, actor: &str, (home, role): (&str, &str), n
                 return forbidden;
             }
             let (may, must) = (
-                scene.ledger.may_be_full(INVITE, actor, now),
-                scene.ledger.must_be_full(INVITE, actor, now),
+                snapshot.ledger.may_be_full(INVITE, actor, now),
+                snapshot.ledger.must_be_full(INVITE, actor, now),
             );
-            let may = may || scene.ledger.may_be_full(RECIPIENT, &email, now);
-            let owner = user_of_email(scene.before, &email);
-            let answer = match owner.as_ref().and_then(|owner| place(scene.before, owner)) {
-                _ if guarded_role(scene, &email, home).is_some_and(|guarded| !may_invite(role, &guarded)) => {
+            let may = may || snapshot.ledger.may_be_full(RECIPIENT, &email, now);
+            let owner = user_of_email(snapshot.before, &email);
+            let answer = match owner.as_ref().and_then(|owner| membership(snapshot.before, owner)) {
+                _ if guarded_role(snapshot, &email, home).is_some_and(|guarded| !may_invite(role, &guarded)) => {
                     (403, "FORBIDDEN")
                 }
                 _ if owner.as_deref() == Some(actor) => (400, "SELF_INVITE"),
@@ -133,44 +145,46 @@ fn member(scene: &Scene<'_>, op: &Op, actor: &str, (home, role): (&str, &str), n
             };
             Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
         }
-        Op::Cancel { invitation: id, .. } | Op::Resend { invitation: id, .. } | Op::Extend { invitation: id, .. } => {
-            let row = invitation(scene.before, id).filter(|row| row["workspace_id"] == home);
+        Operation::Cancel { invitation: id, .. }
+        | Operation::Resend { invitation: id, .. }
+        | Operation::Extend { invitation: id, .. } => {
+            let row = invitation(snapshot.before, id).filter(|row| row["workspace_id"] == home);
             let Some(row) = row else {
                 return Some(vec![(404, "INVITATION_NOT_FOUND")]);
             };
             if !may_invite(role, &text(row, "role")) {
                 return forbidden;
             }
-            let resends = matches!(op, Op::Resend { .. });
+            let resends = matches!(operation, Operation::Resend { .. });
             let may = resends
-                && (scene.ledger.may_be_full(RESEND, actor, now)
-                    || scene.ledger.may_be_full(RECIPIENT, &text(row, "email"), now));
-            let must = resends && scene.ledger.must_be_full(RESEND, actor, now);
-            let answer = match standing(scene, row, now)? {
-                Standing::Used => (400, "INVITATION_USED"),
-                Standing::Revoked => (400, "INVITATION_REVOKED"),
-                Standing::Expired if resends => (400, "INVITATION_EXPIRED"),
+                && (snapshot.ledger.may_be_full(RESEND, actor, now)
+                    || snapshot.ledger.may_be_full(RECIPIENT, &text(row, "email"), now));
+            let must = resends && snapshot.ledger.must_be_full(RESEND, actor, now);
+            let answer = match invitation_state(snapshot, row, now)? {
+                LinkState::Accepted => (400, "INVITATION_USED"),
+                LinkState::Revoked => (400, "INVITATION_REVOKED"),
+                LinkState::Expired if resends => (400, "INVITATION_EXPIRED"),
                 // Nobody accepts it any more, but its row is there to be cleared away.
-                Standing::Dead => {
+                LinkState::NoLongerValid => {
                     let answers = [(200, ""), (400, "INVITATION_REVOKED"), (400, "INVITATION_EXPIRED")];
                     return Some(answers.into_iter().chain(limited(may)).collect());
                 }
-                Standing::Open | Standing::Expired | Standing::Unknown => (200, ""),
+                LinkState::Pending | LinkState::Expired | LinkState::NotFound => (200, ""),
             };
             Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
         }
-        Op::ChangeRole { target, .. } | Op::Remove { target, .. } => {
-            let theirs = place(scene.before, target).filter(|(workspace, _)| workspace == home);
+        Operation::ChangeRole { target, .. } | Operation::Remove { target, .. } => {
+            let theirs = membership(snapshot.before, target).filter(|(workspace, _)| workspace == home);
             let Some((_, from)) = theirs else {
                 return Some(vec![(404, "MEMBER_NOT_FOUND")]);
             };
-            let owners = workspace(scene.before, home).and_then(|row| row["owner_count"].as_u64());
+            let owners = workspace(snapshot.before, home).and_then(|row| row["owner_count"].as_u64());
             let is_last = from == "owner" && owners == Some(1);
-            Some(vec![match op {
-                Op::ChangeRole { role: to, .. } if !may_change(role, &from, to) => (403, "FORBIDDEN"),
-                Op::ChangeRole { role: to, .. } if is_last && *to != "owner" => (400, "LAST_OWNER"),
-                Op::Remove { .. } if !may_remove(role, &from) => (403, "FORBIDDEN"),
-                Op::Remove { .. } if is_last => (403, "LAST_OWNER"),
+            Some(vec![match operation {
+                Operation::ChangeRole { role: to, .. } if !may_change(role, &from, to) => (403, "FORBIDDEN"),
+                Operation::ChangeRole { role: to, .. } if is_last && *to != "owner" => (400, "LAST_OWNER"),
+                Operation::Remove { .. } if !may_remove(role, &from) => (403, "FORBIDDEN"),
+                Operation::Remove { .. } if is_last => (403, "LAST_OWNER"),
                 _ => (200, ""),
             }])
         }
@@ -179,154 +193,154 @@ fn member(scene: &Scene<'_>, op: &Op, actor: &str, (home, role): (&str, &str), n
 }
 
 /// The role that an e-mail's pending invitation in a workspace is for.
-fn guarded_role(scene: &Scene<'_>, email: &str, home: &str) -> Option<String> {
-    let guard = item(scene.before, &format!("EMAIL#{email}"), &format!("GUARD#{home}"))?;
-    invitation(scene.before, &text(guard, "invitation_id")).map(|row| text(row, "role"))
+fn guarded_role(snapshot: &Snapshot<'_>, email: &str, home: &str) -> Option<String> {
+    let guard = item(snapshot.before, &format!("EMAIL#{email}"), &format!("GUARD#{home}"))?;
+    invitation(snapshot.before, &text(guard, "invitation_id")).map(|row| text(row, "role"))
 }
 
 /// Where an invitation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Open,
+enum LinkState {
+    Pending,
     Expired,
-    Used,
+    Accepted,
     Revoked,
-    /// Its e-mail joined elsewhere, or its inviter lost the right to send it.
-    Dead,
-    Unknown,
+    /// Its e-mail joined second_environment, or its inviter lost the right to send it.
+    NoLongerValid,
+    NotFound,
 }
 
-impl Standing {
+impl LinkState {
     fn refusal(self) -> Expected {
         match self {
-            Self::Open => (200, ""),
+            Self::Pending => (200, ""),
             Self::Expired => (400, "INVITATION_EXPIRED"),
-            Self::Used => (400, "INVITATION_USED"),
-            Self::Revoked | Self::Dead => (400, "INVITATION_REVOKED"),
-            Self::Unknown => (404, "INVITATION_NOT_FOUND"),
+            Self::Accepted => (400, "INVITATION_USED"),
+            Self::Revoked | Self::NoLongerValid => (400, "INVITATION_REVOKED"),
+            Self::NotFound => (404, "INVITATION_NOT_FOUND"),
         }
     }
 }
 
-fn standing(scene: &Scene<'_>, row: &Value, now: Time) -> Option<Standing> {
+fn invitation_state(snapshot: &Snapshot<'_>, row: &Value, now: Time) -> Option<LinkState> {
     match row["end"]["status"].as_str() {
-        Some("accepted") => return Some(Standing::Used),
-        Some(_) => return Some(Standing::Revoked),
+        Some("accepted") => return Some(LinkState::Accepted),
+        Some(_) => return Some(LinkState::Revoked),
         None => {}
     }
     let id = text(row, "id");
-    if scene.ledger.links.get(&id).is_some_and(|link| link.ended.is_some()) {
-        return Some(Standing::Dead);
+    if snapshot.ledger.links.get(&id).is_some_and(|link| link.ended.is_some()) {
+        return Some(LinkState::NoLongerValid);
     }
-    if scene.ledger.links.get(&id).is_some_and(|link| link.unsure) {
+    if snapshot.ledger.links.get(&id).is_some_and(|link| link.is_uncertain) {
         return None;
     }
-    let expires_at: Time = pending(scene.before, &id)?["expires_at"].as_str()?.parse().ok()?;
+    let expires_at: Time = pending(snapshot.before, &id)?["expires_at"].as_str()?.parse().ok()?;
     if now.plus(seconds(1)) < expires_at {
-        Some(Standing::Open)
+        Some(LinkState::Pending)
     } else if now > expires_at.plus(seconds(1)) {
-        Some(Standing::Expired)
+        Some(LinkState::Expired)
     } else {
         None
     }
 }
 
-fn link_state(scene: &Scene<'_>, id: &str, secret: &str, now: Time) -> Option<Standing> {
-    match scene.ledger.links.get(id) {
-        Some(link) if link.secret == secret => match invitation(scene.before, id) {
-            Some(row) => standing(scene, row, now),
-            None => Some(Standing::Unknown),
+fn link_state(snapshot: &Snapshot<'_>, id: &str, secret: &str, now: Time) -> Option<LinkState> {
+    match snapshot.ledger.links.get(id) {
+        Some(link) if link.secret == secret => match invitation(snapshot.before, id) {
+            Some(row) => invitation_state(snapshot, row, now),
+            None => Some(LinkState::NotFound),
         },
-        _ => Some(Standing::Unknown),
+        _ => Some(LinkState::NotFound),
     }
 }
 
-fn accept(scene: &Scene<'_>, deed: &Deed) -> Option<Vec<Expected>> {
-    let Op::Accept {
+fn accept(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec<Expected>> {
+    let Operation::Accept {
         who,
         invitation: id,
         secret,
         bearer,
         password,
-    } = &deed.op
+    } = &performed.operation
     else {
         return None;
     };
-    let now = deed.ended;
+    let now = performed.ended;
     if let Some(bearer) = bearer {
-        let held = &scene.ledger.tokens[*bearer];
-        match (held.access_in_time(now)?, held.life) {
+        let held = &snapshot.ledger.tokens[*bearer];
+        match (held.is_access_token_valid(now)?, held.state) {
             (false, _) => return Some(vec![(401, "TOKEN_INVALID")]),
-            (true, Life::Dead) => return Some(vec![(401, "TOKEN_REVOKED")]),
-            (true, Life::Maybe) => return None,
-            (true, Life::Alive) => {}
+            (true, TokenState::Ended) => return Some(vec![(401, "TOKEN_REVOKED")]),
+            (true, TokenState::Unknown) => return None,
+            (true, TokenState::Valid) => {}
         }
     }
-    let standing = link_state(scene, id, secret, now)?;
-    if standing == Standing::Unknown {
-        return Some(vec![standing.refusal()]);
+    let state = link_state(snapshot, id, secret, now)?;
+    if state == LinkState::NotFound {
+        return Some(vec![state.refusal()]);
     }
-    let email = scene.email_of(id);
-    let account = user_of_email(scene.before, &email);
-    let passwords = scene.ledger.passwords.get(&email);
-    let by_bearer = bearer.is_some() && scene.people[*who].email == email;
+    let email = snapshot.email_of(id);
+    let account = user_of_email(snapshot.before, &email);
+    let passwords = snapshot.ledger.passwords.get(&email);
+    let by_bearer = bearer.is_some() && snapshot.people[*who].email == email;
     let right = password
         .as_ref()
         .is_some_and(|password| passwords.is_some_and(|passwords| passwords.contains(password)));
-    let sure = passwords.is_none_or(|passwords| passwords.len() <= 1);
+    let is_certain = passwords.is_none_or(|passwords| passwords.len() <= 1);
     let mut limited = Vec::new();
-    if password.is_some() && scene.ledger.may_be_full(LOG_IN, &email, now) {
+    if password.is_some() && snapshot.ledger.may_be_full(LOG_IN, &email, now) {
         limited.push(LIMITED);
     }
-    if standing == Standing::Used {
-        let end = &invitation(scene.before, id)?["end"];
+    if state == LinkState::Accepted {
+        let end = &invitation(snapshot.before, id)?["end"];
         let at: Time = end["at"].as_str()?.parse().ok()?;
-        let still_there = place(scene.before, &text(end, "accepted_by")).is_some_and(|(home, _)| {
-            invitation(scene.before, id).is_some_and(|row| row["workspace_id"] == home.as_str())
+        let still_there = membership(snapshot.before, &text(end, "accepted_by")).is_some_and(|(home, _)| {
+            invitation(snapshot.before, id).is_some_and(|row| row["workspace_id"] == home.as_str())
         });
         let late = now.since(at) > Duration::from_secs(600 + LEEWAY_S);
         let answer = if late || !still_there || !(by_bearer || right) {
             (400, "INVITATION_USED")
-        } else if now.since(at) < Duration::from_secs(600 - LEEWAY_S) && sure {
+        } else if now.since(at) < Duration::from_secs(600 - LEEWAY_S) && is_certain {
             (200, "")
         } else {
             return None;
         };
         return Some([answer].into_iter().chain(limited).collect());
     }
-    if standing != Standing::Open {
-        return Some(vec![standing.refusal()]);
+    if state != LinkState::Pending {
+        return Some(vec![state.refusal()]);
     }
     if bearer.is_some() && !by_bearer {
         return Some(vec![(409, "INVITE_EMAIL_MISMATCH")]);
     }
-    if !sure {
+    if !is_certain {
         return None;
     }
     let answer = match &account {
         None if password.is_none() => (400, "PASSWORD_REQUIRED"),
         Some(_) if !by_bearer && !right => (401, "INVALID_CREDENTIALS"),
-        Some(account) if place(scene.before, account).is_some() => (400, "INVITEE_UNAVAILABLE"),
+        Some(account) if membership(snapshot.before, account).is_some() => (400, "INVITEE_UNAVAILABLE"),
         None | Some(_) => (200, ""),
     };
     Some([answer].into_iter().chain(limited).collect())
 }
 
-fn refresh(scene: &Scene<'_>, token: usize, deed: &Deed) -> Option<Vec<Expected>> {
-    let now = deed.ended;
-    let held = &scene.ledger.tokens[token];
+fn refresh(snapshot: &Snapshot<'_>, token: usize, performed: &PerformedOperation) -> Option<Vec<Expected>> {
+    let now = performed.ended;
+    let held = &snapshot.ledger.tokens[token];
     let revoked = Some(vec![(401, "TOKEN_REVOKED"), (401, "TOKEN_INVALID")]);
-    match held.life {
-        Life::Dead => return revoked,
-        Life::Maybe => return None,
-        Life::Alive => {}
+    match held.state {
+        TokenState::Ended => return revoked,
+        TokenState::Unknown => return None,
+        TokenState::Valid => {}
     }
-    let session = scene.ledger.sessions.get(&held.session)?;
-    if !in_time(session.since, session.since, super::ledger::REFRESH_S, now)? {
+    let session = snapshot.ledger.sessions.get(&held.session)?;
+    if !is_within(session.since, session.since, super::ledger::REFRESH_S, now)? {
         return revoked;
     }
-    // When within the deed it was decided, which a fault may draw out for seconds, nobody can say.
-    let (least, most) = (deed.started.since(session.since), now.since(session.since));
+    // When within the performed it was decided, which a fault may draw out for seconds, nobody can say.
+    let (least, most) = (performed.started.since(session.since), now.since(session.since));
     match session.generation.checked_sub(held.generation)? {
         0 => Some(vec![(200, "")]),
         1 if most < Duration::from_secs(29) => Some(vec![(200, "")]),

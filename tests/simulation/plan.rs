@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use shared::clock::Time;
 
-use super::deeds::{Op, Someone, Token, Who};
-use super::ledger::{Ledger, Life, Record, Taken};
-use super::scene::{all, text};
+use super::ledger::{Ledger, Record, RecordState, TokenState};
+use super::operations::{Operation, Participant, PersonIndex, TokenIndex};
+use super::snapshot::{items_of, text};
 use crate::support::invariants::Table;
 
 const ROLES: [&str; 4] = ["owner", "manager", "field_worker", "member"];
@@ -19,7 +19,7 @@ pub struct Planner<'a> {
     pub random: &'a mut StdRng,
     pub ledger: &'a mut Ledger,
     pub table: &'a Table,
-    pub people: &'a [Someone],
+    pub people: &'a [Participant],
     /// Invitations whose mail the mail service took.
     pub mailed: &'a [String],
     pub now: Time,
@@ -27,41 +27,43 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     /// Something that `who` needs tokens for; without tokens they get some.
-    fn as_one(&mut self, who: Who, op: impl FnOnce(&mut Self, Token) -> Op) -> Op {
+    fn with_token(
+        &mut self,
+        who: PersonIndex,
+        operation: impl FnOnce(&mut Self, TokenIndex) -> Operation,
+    ) -> Operation {
         match self.token(who) {
-            Some(token) => op(self, token),
+            Some(token) => operation(self, token),
             None => match self.refreshable(who) {
-                Some(token) if !self.chance(15) => Op::Refresh { token },
-                _ => self.arrive(who),
+                Some(token) if !self.chance(15) => Operation::Refresh { token },
+                _ => self.join_or_log_in(who),
             },
         }
     }
 
     /// Everybody who has a session but no access token in time takes up work again.
-    pub fn morning(&mut self) -> Vec<Op> {
-        let mut ops = Vec::new();
+    pub fn renew_sessions(&mut self) -> Vec<Operation> {
+        let mut operations = Vec::new();
         for who in 0..self.people.len() {
             let now = self.now;
-            let works = self
-                .ledger
-                .tokens
-                .iter()
-                .any(|held| held.who == who && held.life == Life::Alive && held.access_in_time(now) == Some(true));
+            let works = self.ledger.tokens.iter().any(|held| {
+                held.who == who && held.state == TokenState::Valid && held.is_access_token_valid(now) == Some(true)
+            });
             if works || self.account(who).is_none() {
                 continue;
             }
             match self.refreshable(who) {
-                Some(token) => ops.push(Op::Refresh { token }),
-                None if self.chance(50) => ops.push(self.log_in(who)),
+                Some(token) => operations.push(Operation::Refresh { token }),
+                None if self.chance(50) => operations.push(self.log_in(who)),
                 None => {}
             }
         }
-        ops
+        operations
     }
 
     /// Founders ask others in.
-    pub fn opening(&mut self, founders: usize) -> Vec<Op> {
-        let mut ops = Vec::new();
+    pub fn initial_invitations(&mut self, founders: usize) -> Vec<Operation> {
+        let mut operations = Vec::new();
         for who in founders..self.people.len().saturating_sub(2) {
             let owner_membership = who % founders;
             let Some(token) = self.token(owner_membership) else {
@@ -69,18 +71,18 @@ impl Planner<'_> {
             };
             let role = ROLES.choose(self.random).unwrap_or(&"member");
             let email = self.people[who].email.clone();
-            ops.push(Op::Invite { token, email, role });
+            operations.push(Operation::Invite { token, email, role });
         }
-        ops
+        operations
     }
 
     /// They come.
-    pub fn arrivals(&mut self, founders: usize) -> Vec<Op> {
+    pub fn initial_acceptances(&mut self, founders: usize) -> Vec<Operation> {
         (founders..self.people.len().saturating_sub(2))
             .filter_map(|who| {
                 let email = &self.people[who].email;
                 let (id, link) = self.ledger.links.iter().find(|(_, link)| link.email == *email)?;
-                Some(Op::Accept {
+                Some(Operation::Accept {
                     who,
                     invitation: id.clone(),
                     secret: link.secret.clone(),
@@ -91,7 +93,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn arrive(&mut self, who: Who) -> Op {
+    fn join_or_log_in(&mut self, who: PersonIndex) -> Operation {
         if self.account(who).is_some() {
             return self.log_in(who);
         }
@@ -102,72 +104,72 @@ impl Planner<'_> {
         self.accept(Some(who)).unwrap_or_else(|| self.register(who))
     }
 
-    pub fn register(&mut self, who: Who) -> Op {
+    pub fn register(&mut self, who: PersonIndex) -> Operation {
         let mark = self.mark();
         let company = format!("Company {mark}");
         self.ledger.companies.push((who, mark));
-        Op::Register { who, company }
+        Operation::Register { who, company }
     }
 
-    fn log_in(&mut self, who: Who) -> Op {
+    fn log_in(&mut self, who: PersonIndex) -> Operation {
         let known = self.ledger.passwords.get(&self.people[who].email);
         let right = known.and_then(|passwords| passwords.first().cloned());
         let password = match right {
             Some(right) if !self.chance(7) => right,
             _ => "this password is wrong".to_owned(),
         };
-        Op::LogIn { who, password }
+        Operation::LogIn { who, password }
     }
 
-    pub fn op(&mut self) -> Op {
+    pub fn operation(&mut self) -> Operation {
         let who = self.actor();
         match self.random.random_range(0..100) {
             0..5 => {
-                let who = self.someone();
-                self.arrive(who)
+                let who = self.participant();
+                self.join_or_log_in(who)
             }
             5..8 => {
-                let who = self.someone();
+                let who = self.participant();
                 self.log_in(who)
             }
             8..15 => self.refresh(),
-            15..17 => self.as_one(who, |_, token| Op::LogOut { token }),
-            17..19 => self.as_one(who, |_, token| Op::RevokeAll { token }),
-            19..22 => self.as_one(who, |it, token| Op::Found {
+            15..17 => self.with_token(who, |_, token| Operation::LogOut { token }),
+            17..19 => self.with_token(who, |_, token| Operation::RevokeAll { token }),
+            19..22 => self.with_token(who, |it, token| Operation::CreateWorkspace {
                 token,
                 name: format!("Workspace {}", it.mark()),
             }),
-            22..25 => self.as_one(who, Self::rename),
-            25..27 => self.as_one(who, |_, token| Op::Dissolve { token }),
-            27..42 => self.as_one(who, move |it, token| it.invite(who, token)),
-            42..46 => self.as_one(who, |it, token| {
+            22..25 => self.with_token(who, Self::rename),
+            25..27 => self.with_token(who, |_, token| Operation::DeleteWorkspace { token }),
+            27..42 => self.with_token(who, move |it, token| it.invite(who, token)),
+            42..46 => self.with_token(who, |it, token| {
                 let invitation = it.invitation(token);
-                Op::Resend { token, invitation }
+                Operation::Resend { token, invitation }
             }),
-            46..49 => self.as_one(who, |it, token| {
+            46..49 => self.with_token(who, |it, token| {
                 let invitation = it.invitation(token);
-                Op::Cancel { token, invitation }
+                Operation::Cancel { token, invitation }
             }),
-            49..52 => self.as_one(who, Self::extend),
-            52..68 => self.accept(None).unwrap_or_else(|| self.arrive(who)),
+            49..52 => self.with_token(who, Self::extend),
+            52..68 => self.accept(None).unwrap_or_else(|| self.join_or_log_in(who)),
             68..70 => self.show(),
-            70..75 => self.as_one(who, |it, token| {
+            70..75 => self.with_token(who, |it, token| {
                 let target = it.target(token);
                 it.change_role(token, target)
             }),
-            75..79 => self.as_one(who, |it, token| {
+            75..79 => self.with_token(who, |it, token| {
                 let target = it.target(token);
-                Op::Remove { token, target }
+                Operation::Remove { token, target }
             }),
-            79..86 => self.as_one(who, Self::look),
-            86..91 => self.deliver(),
-            91..94 => self.roll_up().unwrap_or(Op::RetryMails),
-            94..97 => Op::RetryMails,
-            _ => self.tell().unwrap_or(Op::RetryMails),
+            79..86 => self.with_token(who, Self::read_operation),
+            86..91 => self.ingest_usage(),
+            91..94 => self.roll_up().unwrap_or(Operation::RetryMails),
+            94..97 => Operation::RetryMails,
+            _ => self.mail_event().unwrap_or(Operation::RetryMails),
         }
     }
 
-    fn look(&mut self, token: Token) -> Op {
+    fn read_operation(&mut self, token: TokenIndex) -> Operation {
         let paths = [
             "/workspaces/",
             "/workspaces/members",
@@ -176,15 +178,16 @@ impl Planner<'_> {
             "/auth/me",
         ];
         let path = paths.choose(self.random).unwrap_or(&"/auth/me");
-        Op::Look { token, path }
+        Operation::Read { token, path }
     }
 
-    fn refresh(&mut self) -> Op {
+    fn refresh(&mut self) -> Operation {
         let ended_too = self.chance(25);
-        let fits = |(_, held): &(usize, &super::ledger::Held)| {
+        let fits = |(_, held): &(usize, &super::ledger::HeldTokens)| {
             let current = self.ledger.sessions.get(&held.session);
             ended_too
-                || (held.life != Life::Dead && current.is_some_and(|session| session.generation == held.generation))
+                || (held.state != TokenState::Ended
+                    && current.is_some_and(|session| session.generation == held.generation))
         };
         let some: Vec<usize> = self
             .ledger
@@ -195,35 +198,35 @@ impl Planner<'_> {
             .map(|(at, _)| at)
             .collect();
         if let Some(token) = some.choose(self.random) {
-            Op::Refresh { token: *token }
+            Operation::Refresh { token: *token }
         } else {
-            let who = self.someone();
-            self.arrive(who)
+            let who = self.participant();
+            self.join_or_log_in(who)
         }
     }
 
-    fn rename(&mut self, token: Token) -> Op {
+    fn rename(&mut self, token: TokenIndex) -> Operation {
         let who = self.ledger.tokens[token].who;
         let own = self
             .home(who)
             .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
         let mark = own.unwrap_or_default();
         let name = format!("Called {} {mark}", self.random.random_range(0..1000));
-        Op::Rename { token, name }
+        Operation::UpdateWorkspace { token, name }
     }
 
-    pub fn invite(&mut self, who: Who, token: Token) -> Op {
+    pub fn invite(&mut self, who: PersonIndex, token: TokenIndex) -> Operation {
         let mark = self
             .home(who)
             .and_then(|(home, _)| self.ledger.marks.get(&home).cloned());
-        let free: Vec<Who> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
+        let free: Vec<PersonIndex> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
         let email = match self.random.random_range(0..100) {
             0..60 if !free.is_empty() => {
                 let who = free.choose(self.random).copied().unwrap_or_default();
                 self.people[who].email.clone()
             }
             60..80 => {
-                let who = self.someone();
+                let who = self.participant();
                 self.people[who].email.clone()
             }
             _ => format!(
@@ -238,28 +241,28 @@ impl Planner<'_> {
             _ => email,
         };
         let role = ROLES.choose(self.random).unwrap_or(&"member");
-        Op::Invite { token, email, role }
+        Operation::Invite { token, email, role }
     }
 
-    fn extend(&mut self, token: Token) -> Op {
+    fn extend(&mut self, token: TokenIndex) -> Operation {
         let invitation = self.invitation(token);
         let days = self.random.random_range(1..80);
         let expires_at = self.now.plus(Duration::from_secs(days * 24 * 3600)).to_string();
-        Op::Extend {
+        Operation::Extend {
             token,
             invitation,
             expires_at,
         }
     }
 
-    fn change_role(&mut self, token: Token, target: String) -> Op {
+    fn change_role(&mut self, token: TokenIndex, target: String) -> Operation {
         let role = ROLES.choose(self.random).unwrap_or(&"member");
-        Op::ChangeRole { token, target, role }
+        Operation::ChangeRole { token, target, role }
     }
 
-    fn accept(&mut self, of: Option<Who>) -> Option<Op> {
+    fn accept(&mut self, of: Option<PersonIndex>) -> Option<Operation> {
         let (invitation, secret, addressee) = self.link(of)?;
-        let who = if self.chance(85) { addressee } else { self.someone() };
+        let who = if self.chance(85) { addressee } else { self.participant() };
         let bearer = if self.chance(40) { self.token(who) } else { None };
         let known = self.ledger.passwords.get(&self.people[who].email);
         let password = known.and_then(|passwords| passwords.first().cloned());
@@ -270,7 +273,7 @@ impl Planner<'_> {
             _ if bearer.is_some() => None,
             _ => Some(password),
         };
-        Some(Op::Accept {
+        Some(Operation::Accept {
             who,
             invitation,
             secret,
@@ -279,18 +282,18 @@ impl Planner<'_> {
         })
     }
 
-    fn show(&mut self) -> Op {
+    fn show(&mut self) -> Operation {
         let Some((invitation, secret, who)) = self.link(None) else {
-            return Op::RetryMails;
+            return Operation::RetryMails;
         };
         if self.chance(50) {
-            Op::Preview {
+            Operation::Preview {
                 who,
                 invitation,
                 secret,
             }
         } else {
-            Op::Decline {
+            Operation::Decline {
                 who,
                 invitation,
                 secret,
@@ -298,7 +301,7 @@ impl Planner<'_> {
         }
     }
 
-    fn deliver(&mut self) -> Op {
+    fn ingest_usage(&mut self) -> Operation {
         for _ in 0..self.random.random_range(0..4) {
             let Some(workspace) = self.some_workspace() else { break };
             let ago_s = match self.random.random_range(0..10) {
@@ -315,120 +318,123 @@ impl Planner<'_> {
                     .unwrap_or(&"location_event"),
                 count: self.random.random_range(1..most),
                 occurred_at: self.now.minus(Duration::from_secs(ago_s)),
-                taken: Taken::Never,
+                state: RecordState::NotCounted,
             };
             self.ledger.records.push(record);
         }
         let (new, old): (Vec<usize>, Vec<usize>) =
-            (0..self.ledger.records.len()).partition(|at| self.ledger.records[*at].taken != Taken::Surely);
+            (0..self.ledger.records.len()).partition(|at| self.ledger.records[*at].state != RecordState::Counted);
         let mut records: Vec<usize> = new.into_iter().rev().take(10).collect();
         // A queue delivers at least once.
         records.extend(old.choose_multiple(self.random, 2));
-        Op::Deliver { records }
+        Operation::IngestUsage { records }
     }
 
-    fn roll_up(&mut self) -> Option<Op> {
+    fn roll_up(&mut self) -> Option<Operation> {
         let workspace = self.some_workspace()?;
-        Some(Op::RollUp { workspace })
+        Some(Operation::RollUp { workspace })
     }
 
-    fn tell(&mut self) -> Option<Op> {
+    fn mail_event(&mut self) -> Option<Operation> {
         let invitation = self.mailed.choose(self.random)?.clone();
         let kind = ["Send", "Delivery", "Bounce", "Complaint", "Reject"]
             .choose(self.random)
             .unwrap_or(&"Send");
-        Some(Op::Tell { kind, invitation })
+        Some(Operation::MailEvent { kind, invitation })
     }
 
     /// One person does one thing more often than its limit permits.
-    pub fn storm(&mut self) -> Vec<Op> {
+    pub fn calls_above_a_limit(&mut self) -> Vec<Operation> {
         let who = self.actor();
         let which = [0, 0, 1, 1, 2, 3, 3].choose(self.random).copied().unwrap_or(0);
         let many = if which == 2 { 17 } else { 12 };
         (0..many)
             .map(|_| match which {
-                0 => self.as_one(who, move |it, token| it.invite(who, token)),
-                1 => self.as_one(who, |it, token| {
+                0 => self.with_token(who, move |it, token| it.invite(who, token)),
+                1 => self.with_token(who, |it, token| {
                     let invitation = it.invitation(token);
-                    Op::Resend { token, invitation }
+                    Operation::Resend { token, invitation }
                 }),
-                2 => Op::LogIn {
+                2 => Operation::LogIn {
                     who,
                     password: "this password is wrong".to_owned(),
                 },
-                _ => self.deliver(),
+                _ => self.ingest_usage(),
             })
             .collect()
     }
 
     /// Everybody wants something else of one invitation.
-    pub fn about_an_invitation(&mut self) -> Vec<Op> {
-        let pending: Vec<(String, String)> = all(self.table, "invitation")
+    pub fn concurrent_on_one_invitation(&mut self) -> Vec<Operation> {
+        let pending: Vec<(String, String)> = items_of(self.table, "invitation")
             .filter(|row| row["end"].is_null())
             .map(|row| (text(row, "id"), text(row, "workspace_id")))
             .collect();
         let Some((id, home)) = pending.choose(self.random).cloned() else {
-            return vec![self.op()];
+            return vec![self.operation()];
         };
         let (Some(link), tokens) = (self.ledger.links.get(&id).cloned(), self.tokens_of(&home)) else {
-            return vec![self.op()];
+            return vec![self.operation()];
         };
-        let addressee = self.people.iter().position(|someone| someone.email == link.email);
+        let addressee = self
+            .people
+            .iter()
+            .position(|participant| participant.email == link.email);
         let (invitation, secret) = (id, link.secret);
         (0..self.random.random_range(3..7))
             .map(|_| {
                 let (token, invitation) = (tokens.choose(self.random).copied(), invitation.clone());
                 match (self.random.random_range(0..7), token, addressee) {
-                    (0, Some(token), _) => Op::Cancel { token, invitation },
-                    (1, Some(token), _) => Op::Resend { token, invitation },
-                    (2, Some(token), _) => Op::Extend {
+                    (0, Some(token), _) => Operation::Cancel { token, invitation },
+                    (1, Some(token), _) => Operation::Resend { token, invitation },
+                    (2, Some(token), _) => Operation::Extend {
                         token,
                         invitation,
                         expires_at: self.now.plus(Duration::from_secs(24 * 3600)).to_string(),
                     },
-                    (3, Some(token), _) => Op::Invite {
+                    (3, Some(token), _) => Operation::Invite {
                         token,
                         email: link.email.clone(),
                         role: "member",
                     },
-                    (4, _, _) => Op::Decline {
+                    (4, _, _) => Operation::Decline {
                         who: 0,
                         invitation,
                         secret: secret.clone(),
                     },
-                    (_, _, Some(who)) => Op::Accept {
+                    (_, _, Some(who)) => Operation::Accept {
                         who,
                         invitation,
                         secret: secret.clone(),
                         bearer: None,
                         password: Some(self.people[who].password.clone()),
                     },
-                    _ => Op::RetryMails,
+                    _ => Operation::RetryMails,
                 }
             })
             .collect()
     }
 
     /// Somebody uses their tokens while others decide about them.
-    pub fn about_somebody(&mut self) -> Vec<Op> {
-        let who = self.someone();
+    pub fn concurrent_on_one_person(&mut self) -> Vec<Operation> {
+        let who = self.participant();
         let (Some(target), Some((home, _))) = (self.account(who), self.home(who)) else {
-            return vec![self.op()];
+            return vec![self.operation()];
         };
         let tokens = self.tokens_of(&home);
         (0..self.random.random_range(3..8))
             .map(|_| match (self.random.random_range(0..9), tokens.choose(self.random)) {
                 (0 | 1, Some(token)) => self.change_role(*token, target.clone()),
-                (2, Some(token)) => Op::Remove {
+                (2, Some(token)) => Operation::Remove {
                     token: *token,
                     target: target.clone(),
                 },
-                (3, Some(token)) => Op::RevokeAll { token: *token },
-                (4, _) => self.as_one(who, |_, token| Op::LogOut { token }),
+                (3, Some(token)) => Operation::RevokeAll { token: *token },
+                (4, _) => self.with_token(who, |_, token| Operation::LogOut { token }),
                 (5, _) => self.log_in(who),
                 (6, _) => self.refresh(),
-                (7, _) => self.as_one(who, Self::look),
-                _ => self.as_one(who, move |it, token| it.invite(who, token)),
+                (7, _) => self.with_token(who, Self::read_operation),
+                _ => self.with_token(who, move |it, token| it.invite(who, token)),
             })
             .collect()
     }

@@ -1,14 +1,15 @@
-//! What is tried between deeds, and what must be so when all is over.
+//! What is tried between batch, and what must be so when all is over.
 
 use std::collections::BTreeSet;
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::deeds::{Op, person};
-use super::ledger::{Life, Taken};
-use super::life::Simulation;
-use super::scene::{all, pending, text};
+use super::ledger::{RecordState, TokenState};
+use super::operations::Operation;
+use super::perform::person;
+use super::run::Simulation;
+use super::snapshot::{items_of, pending, text};
 use crate::support::invariants::Table;
 
 /// Tokens that are tried after a batch at most.
@@ -17,26 +18,26 @@ const PROBES_MAX: usize = 8;
 impl Simulation<'_> {
     /// I6: tokens that have ended are tried, and refused. Where nobody could say, the answer decides.
     pub async fn probe(&mut self) {
-        let is_elsewhere = self.elsewhere.is_some() && self.random.random();
-        let now = self.environment(is_elsewhere).clock.now();
-        let usable = |at: &usize| self.ledger.tokens[*at].access_in_time(now) == Some(true);
-        let of = |life: Life| {
+        let in_second_environment = self.second_environment.is_some() && self.random.random();
+        let now = self.environment(in_second_environment).clock.now();
+        let usable = |at: &usize| self.ledger.tokens[*at].is_access_token_valid(now) == Some(true);
+        let of = |state: TokenState| {
             let tokens = self.ledger.tokens.iter().enumerate();
-            tokens.filter(move |(_, held)| held.life == life).map(|(at, _)| at)
+            tokens.filter(move |(_, held)| held.state == state).map(|(at, _)| at)
         };
-        let mut dead: Vec<usize> = of(Life::Dead).filter(usable).collect();
+        let mut dead: Vec<usize> = of(TokenState::Ended).filter(usable).collect();
         dead.reverse();
         let some: Vec<usize> = dead.choose_multiple(&mut self.random, 2).copied().collect();
         dead.truncate(PROBES_MAX / 2);
         dead.extend(some);
-        let maybe: Vec<usize> = of(Life::Maybe).filter(usable).take(PROBES_MAX).collect();
+        let maybe: Vec<usize> = of(TokenState::Unknown).filter(usable).take(PROBES_MAX).collect();
         for at in dead {
             let path = ["/auth/me", "/workspaces/", "/workspaces/members"]
                 .choose(&mut self.random)
                 .copied()
                 .unwrap_or("/auth/me");
             let holder = person(
-                self.environment(is_elsewhere),
+                self.environment(in_second_environment),
                 &self.people,
                 &self.ledger,
                 self.ledger.tokens[at].who,
@@ -45,17 +46,17 @@ impl Simulation<'_> {
             let (read, refreshed) = futures::join!(holder.get(path), holder.refresh());
             let held = &self.ledger.tokens[at];
             for answer in [read, refreshed] {
-                self.tally.findings.expect("I6", answer.status == 401, || {
+                self.counters.findings.expect("I6", answer.status == 401, || {
                     format!(
                         "tokens of person {}, session {} have ended, as {}, and are answered {}",
-                        held.who, held.session, held.because, answer.status
+                        held.who, held.session, held.reason, answer.status
                     )
                 });
             }
         }
         for at in maybe {
             let holder = person(
-                self.environment(is_elsewhere),
+                self.environment(in_second_environment),
                 &self.people,
                 &self.ledger,
                 self.ledger.tokens[at].who,
@@ -63,9 +64,9 @@ impl Simulation<'_> {
             );
             let answer = holder.get("/auth/me").await;
             match answer.status.as_u16() {
-                200 => self.ledger.tokens[at].life = Life::Alive,
+                200 => self.ledger.tokens[at].state = TokenState::Valid,
                 401 => self.ledger.tokens[at].end("it was refused"),
-                other => self.tally.findings.expect("contract", false, || {
+                other => self.counters.findings.expect("contract", false, || {
                     format!("a look without faults is answered {other}: {}", answer.text)
                 }),
             }
@@ -73,54 +74,54 @@ impl Simulation<'_> {
     }
 
     /// Without faults everything that was left half-way is seen to: records, sums, mails.
-    pub async fn end(&mut self) {
+    pub async fn finish(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
         self.world.faults.landed().await;
-        self.weather.percent = 0;
-        while !self.again.is_empty() {
-            let again = std::mem::take(&mut self.again);
-            self.batch(again).await;
+        self.conditions.percent = 0;
+        while !self.triggers_to_retry.is_empty() {
+            let again = std::mem::take(&mut self.triggers_to_retry);
+            self.perform_batch(again).await;
         }
-        self.batch(vec![Op::RetryMails]).await;
+        self.perform_batch(vec![Operation::RetryMails]).await;
         for chunk in 0..4 {
             let open: Vec<usize> = (0..self.ledger.records.len())
-                .filter(|at| self.ledger.records[*at].taken != Taken::Surely)
+                .filter(|at| self.ledger.records[*at].state != RecordState::Counted)
                 .skip(chunk * 50)
                 .take(50)
                 .collect();
-            self.batch(vec![Op::Deliver { records: open }]).await;
+            self.perform_batch(vec![Operation::IngestUsage { records: open }]).await;
         }
-        let workspaces: BTreeSet<String> = all(&self.table, "usage-hour")
+        let workspaces: BTreeSet<String> = items_of(&self.table, "usage-hour")
             .filter_map(|row| row["pk"].as_str())
             .map(|pk| pk.trim_start_matches("USAGE#").to_owned())
             .collect();
-        let roll_up = |workspace: &String| Op::RollUp {
+        let roll_up = |workspace: &String| Operation::RollUp {
             workspace: workspace.clone(),
         };
-        self.batch(workspaces.iter().map(roll_up).collect()).await;
+        self.perform_batch(workspaces.iter().map(roll_up).collect()).await;
         let sums = |table: &Table| -> Table {
             let rows = table.iter();
             let rows = rows.filter(|(_, row)| row["entity"] == "usage-day" || row["entity"] == "usage-month");
             rows.map(|(key, row)| (key.clone(), row.clone())).collect()
         };
         let once = sums(&self.table);
-        self.batch(workspaces.iter().chain(&workspaces).map(roll_up).collect())
+        self.perform_batch(workspaces.iter().chain(&workspaces).map(roll_up).collect())
             .await;
         let again = sums(&self.table);
-        let findings = &mut self.tally.findings;
+        let findings = &mut self.counters.findings;
         findings.expect("I8", once == again, || "a rerun changed a sum".to_owned());
-        let news = all(&self.table, "usage-dirty-marker").count();
+        let news = items_of(&self.table, "usage-dirty-marker").count();
         findings.expect("I8", news == 0, || format!("{news} news were left behind"));
         for seconds in [61, 3700, 3700] {
-            self.pass(seconds);
-            self.batch(vec![Op::RetryMails]).await;
+            self.advance_clocks(seconds);
+            self.perform_batch(vec![Operation::RetryMails]).await;
         }
-        for row in all(&self.table, "invitation") {
+        for row in items_of(&self.table, "invitation") {
             let id = text(row, "id");
             let Some(row) = pending(&self.table, &id) else { continue };
             let seen_to = row["delivery"]["status"] != "queued";
-            self.tally.findings.expect("I9", seen_to, || {
+            self.counters.findings.expect("I9", seen_to, || {
                 format!("the mail of {id} is forgotten: {}", row["delivery"])
             });
         }

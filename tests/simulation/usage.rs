@@ -2,44 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deeds::{Deed, Op};
-use super::ledger::{Taken, seconds};
-use super::scene::{Scene, item, workspace};
+use super::ledger::{RecordState, seconds};
+use super::operations::{Operation, PerformedOperation};
+use super::snapshot::{Snapshot, item, workspace};
 use crate::support::invariants::Findings;
 
 /// How old a record may be.
 const LATE_S: u64 = 35 * 24 * 3600;
 
 /// I8: without faults only records of no workspace, and of long ago, are not taken.
-pub fn good_records_are_taken(scene: &Scene<'_>, deed: &Deed, findings: &mut Findings) {
-    let (Op::Deliver { records }, true) = (&deed.op, deed.is_done()) else {
+pub fn check_records_accepted(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
+    let (Operation::IngestUsage { records }, true) = (&performed.operation, performed.is_done()) else {
         return;
     };
-    for place in crate::support::usage_support::failures(&deed.body) {
-        let record = &scene.ledger.records[records[place]];
-        let tables = [scene.before, scene.after];
+    for place in crate::support::usage_support::failures(&performed.body) {
+        let record = &snapshot.ledger.records[records[place]];
+        let tables = [snapshot.before, snapshot.after];
         let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());
-        let is_late = deed.ended.since(record.occurred_at) > seconds(LATE_S);
+        let is_late = performed.ended.since(record.occurred_at) > seconds(LATE_S);
         findings.expect("I8", is_late || !is_known, || format!("it is not taken: {record:?}"));
     }
 }
 
-/// I8: what a day has is what was surely counted, and at most what may have been.
-pub fn usage_is_counted_once(scene: &Scene<'_>, findings: &mut Findings) {
+/// I8: what a day has is what was is_certain counted, and at most what may have been.
+pub fn check_usage_counts(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let mut bounds: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
-    for record in &scene.ledger.records {
+    for record in &snapshot.ledger.records {
         let day = (record.workspace.clone(), record.occurred_at.date());
         let bound = bounds.entry(day).or_default();
         let at = usize::from(record.kind != "location_event");
-        if record.taken == Taken::Surely {
+        if record.state == RecordState::Counted {
             bound[at] += record.count;
         }
-        if record.taken != Taken::Never {
+        if record.state != RecordState::NotCounted {
             bound[2 + at] += record.count;
         }
     }
     let mut counted: BTreeMap<(String, String), [u64; 2]> = BTreeMap::new();
-    for ((pk, sk), hour) in scene.after {
+    for ((pk, sk), hour) in snapshot.after {
         if hour["entity"] == "usage-hour" {
             let workspace = pk.trim_start_matches("USAGE#").to_owned();
             let day = sk.get(5..15).unwrap_or_default().to_owned();
@@ -54,7 +54,7 @@ pub fn usage_is_counted_once(scene: &Scene<'_>, findings: &mut Findings) {
         let (workspace, date) = &day;
         let month = date.get(..7).unwrap_or_default();
         let rolled_up = item(
-            scene.after,
+            snapshot.after,
             &format!("USAGE#{workspace}"),
             &format!("MONTH#{month}#DAY#{date}"),
         );

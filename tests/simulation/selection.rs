@@ -1,19 +1,19 @@
-//! Picks whom and what the next deeds are about: mostly what fits, now and then what does not.
+//! Picks whom and what the next batch are about: mostly what fits, now and then what does not.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::deeds::{Token, Who};
-use super::ledger::{Held, Life, Link};
+use super::ledger::{HeldTokens, Link, TokenState};
+use super::operations::{PersonIndex, TokenIndex};
 use super::plan::Planner;
-use super::scene::{all, place, text, user_of_email};
+use super::snapshot::{items_of, membership, text, user_of_email};
 
 impl Planner<'_> {
     pub fn chance(&mut self, percent: u32) -> bool {
         self.random.random_range(0..100) < percent
     }
 
-    pub fn someone(&mut self) -> Who {
+    pub fn participant(&mut self) -> PersonIndex {
         self.random.random_range(0..self.people.len())
     }
 
@@ -28,19 +28,21 @@ impl Planner<'_> {
         format!("zq{:08x}qz", self.random.random::<u32>())
     }
 
-    pub fn account(&self, who: Who) -> Option<String> {
+    pub fn account(&self, who: PersonIndex) -> Option<String> {
         user_of_email(self.table, &self.people[who].email)
     }
 
-    pub fn home(&self, who: Who) -> Option<(String, String)> {
-        place(self.table, &self.account(who)?)
+    pub fn home(&self, who: PersonIndex) -> Option<(String, String)> {
+        membership(self.table, &self.account(who)?)
     }
 
     /// Tokens that somebody may use; now and then ones that have ended.
-    pub fn token(&mut self, who: Who) -> Option<Token> {
+    pub fn token(&mut self, who: PersonIndex) -> Option<TokenIndex> {
         let ended_too = self.chance(8);
-        let fits = |(_, held): &(usize, &Held)| {
-            held.who == who && (ended_too || (held.life != Life::Dead && held.access_in_time(self.now) == Some(true)))
+        let fits = |(_, held): &(usize, &HeldTokens)| {
+            held.who == who
+                && (ended_too
+                    || (held.state != TokenState::Ended && held.is_access_token_valid(self.now) == Some(true)))
         };
         let own: Vec<usize> = self
             .ledger
@@ -54,19 +56,19 @@ impl Planner<'_> {
     }
 
     /// Tokens whose access has run out, and which can be had anew.
-    pub fn refreshable(&mut self, who: Who) -> Option<Token> {
-        let fits = |held: &Held| {
+    pub fn refreshable(&mut self, who: PersonIndex) -> Option<TokenIndex> {
+        let fits = |held: &HeldTokens| {
             let current = self.ledger.sessions.get(&held.session);
             held.who == who
-                && held.life == Life::Alive
+                && held.state == TokenState::Valid
                 && current.is_some_and(|session| session.generation == held.generation)
         };
         self.ledger.tokens.iter().rposition(fits)
     }
 
     /// Somebody, most of the time somebody who may do much.
-    pub fn actor(&mut self) -> Who {
-        let high: Vec<Who> = (0..self.people.len())
+    pub fn actor(&mut self) -> PersonIndex {
+        let high: Vec<PersonIndex> = (0..self.people.len())
             .filter(|who| {
                 self.home(*who)
                     .is_some_and(|(_, role)| role == "owner" || role == "manager")
@@ -74,15 +76,15 @@ impl Planner<'_> {
             .collect();
         match high.choose(self.random) {
             Some(who) if self.random.random_range(0..100) < 70 => *who,
-            _ => self.someone(),
+            _ => self.participant(),
         }
     }
 
     /// An invitation: of the own workspace, ended too; of another; of none.
-    pub fn invitation(&mut self, token: Token) -> String {
+    pub fn invitation(&mut self, token: TokenIndex) -> String {
         let home = self.home(self.ledger.tokens[token].who).map(|(home, _)| home);
         let own = |row: &&serde_json::Value| home.as_ref().is_some_and(|home| row["workspace_id"] == home.as_str());
-        let rows = || all(self.table, "invitation");
+        let rows = || items_of(self.table, "invitation");
         let some: Vec<String> = match self.random.random_range(0..100) {
             0..65 => rows()
                 .filter(|row| row["end"].is_null())
@@ -97,10 +99,10 @@ impl Planner<'_> {
     }
 
     /// Somebody to act on: of the own workspace, oneself too; of another; nobody.
-    pub fn target(&mut self, token: Token) -> String {
+    pub fn target(&mut self, token: TokenIndex) -> String {
         let who = self.ledger.tokens[token].who;
         let home = self.home(who).map(|(home, _)| home);
-        let rows = || all(self.table, "user");
+        let rows = || items_of(self.table, "user");
         let some: Vec<String> = match self.random.random_range(0..100) {
             0..10 => self.account(who).into_iter().collect(),
             10..80 => rows()
@@ -117,8 +119,8 @@ impl Planner<'_> {
     }
 
     /// A link, most of the time one that its addressee could use.
-    pub fn link(&mut self, of: Option<Who>) -> Option<(String, String, Who)> {
-        let person = |email: &str| self.people.iter().position(|someone| someone.email == email);
+    pub fn link(&mut self, of: Option<PersonIndex>) -> Option<(String, String, PersonIndex)> {
+        let person = |email: &str| self.people.iter().position(|participant| participant.email == email);
         let any = self.random.random_range(0..100) < 30;
         let fits = |(_, link): &(&String, &Link)| {
             let addressee = person(&link.email);
@@ -138,18 +140,18 @@ impl Planner<'_> {
     }
 
     /// Live tokens of a workspace's members.
-    pub fn tokens_of(&self, home: &str) -> Vec<Token> {
-        let here = |who: Who| self.home(who).is_some_and(|(workspace, _)| workspace == home);
+    pub fn tokens_of(&self, home: &str) -> Vec<TokenIndex> {
+        let here = |who: PersonIndex| self.home(who).is_some_and(|(workspace, _)| workspace == home);
         let tokens = self.ledger.tokens.iter().enumerate();
         tokens
-            .filter(|(_, held)| held.life == Life::Alive && held.access_in_time(self.now) == Some(true))
+            .filter(|(_, held)| held.state == TokenState::Valid && held.is_access_token_valid(self.now) == Some(true))
             .filter(|(_, held)| here(held.who))
             .map(|(at, _)| at)
             .collect()
     }
 
     pub fn some_workspace(&mut self) -> Option<String> {
-        let all: Vec<String> = all(self.table, "workspace").map(|row| text(row, "id")).collect();
+        let all: Vec<String> = items_of(self.table, "workspace").map(|row| text(row, "id")).collect();
         all.choose(self.random).cloned()
     }
 

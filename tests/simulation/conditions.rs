@@ -5,55 +5,57 @@ use local::mailbox::Fault;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::life::Simulation;
+use super::run::Simulation;
 use crate::support::fault_injection::{Kill, Moment, spared};
 
-/// Of a hundred deeds in bad weather, how many are done by a process that may end at its first to fifth call.
-const KILLS: u32 = 5;
+/// Of a hundred batch in bad conditions, how many are done by a process that may end at its first to fifth call.
+const KILL_PERCENT: u32 = 5;
 
 /// How many seconds the clocks of two environments are apart at most: less than the leeway on tokens.
 pub const SKEW_MAX_S: i64 = 3;
 
 /// How much goes wrong.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weather {
+pub struct Conditions {
     /// Of a hundred calls to the table, how many meet a fault.
     pub percent: u32,
     /// Whether half of what is done runs in an environment whose clock differs.
-    pub are_clocks_apart: bool,
+    pub has_clock_skew: bool,
 }
 
-impl Weather {
-    /// Of a hundred deeds, how many are done by a process that may end before it has answered.
-    fn kills(self) -> u32 {
-        if self.percent > 0 { KILLS } else { 0 }
+impl Conditions {
+    /// Of a hundred batch, how many are done by a process that may end before it has answered.
+    fn kill_percent(self) -> u32 {
+        if self.percent > 0 { KILL_PERCENT } else { 0 }
     }
 }
 
 impl Simulation<'_> {
     /// Both clocks move on.
-    pub fn pass(&self, seconds: i64) {
+    pub fn advance_clocks(&self, seconds: i64) {
         self.world.pass(seconds);
-        if let Some(elsewhere) = &self.elsewhere {
-            elsewhere.pass(seconds);
+        if let Some(second_environment) = &self.second_environment {
+            second_environment.pass(seconds);
         }
     }
 
     /// The other clock is set: back or on by a second.
-    fn clocks_part(&mut self) {
-        let Some(elsewhere) = &self.elsewhere else { return };
+    fn change_clock_skew(&mut self) {
+        let Some(second_environment) = &self.second_environment else {
+            return;
+        };
         if self.random.random_bool(0.05) {
             let step = if self.random.random() { 1 } else { -1 };
             if (self.skew_s + step).abs() <= SKEW_MAX_S {
                 self.skew_s += step;
-                elsewhere.pass(step);
-                *self.tally.faults.entry("clock set".to_owned()).or_default() += 1;
+                second_environment.pass(step);
+                *self.counters.faults.entry("clock set".to_owned()).or_default() += 1;
             }
         }
     }
 
     /// The clock moves, mostly a little, now and then past the end of tokens, invitations and sessions.
-    pub async fn time_passes(&mut self) {
+    pub async fn advance_time(&mut self) {
         let seconds = match self.random.random_range(0..200) {
             0..110 => 0,
             110..160 => self.random.random_range(1..40),
@@ -67,8 +69,8 @@ impl Simulation<'_> {
             // A write is late by seconds, not by hours.
             self.world.faults.landed().await;
         }
-        self.pass(seconds);
-        self.clocks_part();
+        self.advance_clocks(seconds);
+        self.change_clock_skew();
         // The table deletes what has expired, late, and not all at once.
         if self.random.random_bool(0.1) {
             for (pk, sk) in self.planner().expired_items() {
@@ -84,8 +86,8 @@ impl Simulation<'_> {
     }
 
     /// Where the process that is about to do something ends, if it does.
-    pub fn end_of_a_process(&mut self) -> Option<Kill> {
-        if self.weather.kills() == 0 || self.random.random_range(0..100) >= self.weather.kills() {
+    pub fn draw_kill(&mut self) -> Option<Kill> {
+        if self.conditions.kill_percent() == 0 || self.random.random_range(0..100) >= self.conditions.kill_percent() {
             return None;
         }
         let moments = [Moment::Before, Moment::During, Moment::After, Moment::After];
@@ -95,7 +97,7 @@ impl Simulation<'_> {
         })
     }
 
-    pub fn mails_go_wrong(&mut self) {
+    pub fn set_mail_fault(&mut self) {
         self.world.mailbox.set_fault(None);
         if self.random.random_bool(0.2) {
             let (fault, name) = match self.random.random_range(0..60) {
@@ -103,13 +105,13 @@ impl Simulation<'_> {
                 20..40 => (Fault::too_many_requests(), "mail throttled"),
                 40..59 => (Fault::internal_failure(), "mail service broken"),
                 _ => {
-                    self.ledger.copies_excused = true;
+                    self.ledger.may_send_twice = true;
                     (Fault::Silence { accepted: true }, "mail taken, answer lost")
                 }
             };
             let many = self.random.random_range(1..4);
             self.world.mailbox.fault_next(many, fault);
-            *self.tally.faults.entry(name.to_owned()).or_default() += 1;
+            *self.counters.faults.entry(name.to_owned()).or_default() += 1;
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A batch of deeds between two readings of the table: who was where, and who may have done what.
+//! A batch of batch between two readings of the table: who was where, and who may have done what.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use shared::clock::Time;
 
-use super::deeds::{Deed, Op, Outcome, Someone};
 use super::ledger::Ledger;
+use super::operations::{Operation, Outcome, Participant, PerformedOperation};
 use crate::support::invariants::Table;
 
 pub fn text(value: &Value, name: &str) -> String {
@@ -18,7 +18,7 @@ pub fn item<'t>(table: &'t Table, pk: &str, sk: &str) -> Option<&'t Value> {
 }
 
 /// Items of an entity.
-pub fn all<'t>(table: &'t Table, entity: &'t str) -> impl Iterator<Item = &'t Value> {
+pub fn items_of<'t>(table: &'t Table, entity: &'t str) -> impl Iterator<Item = &'t Value> {
     table.values().filter(move |item| item["entity"] == entity)
 }
 
@@ -44,7 +44,7 @@ pub fn pending<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
 }
 
 /// The workspace a user is in, and the role there.
-pub fn place(table: &Table, user_id: &str) -> Option<(String, String)> {
+pub fn membership(table: &Table, user_id: &str) -> Option<(String, String)> {
     let membership = &user(table, user_id)?["membership"];
     membership
         .is_object()
@@ -64,7 +64,7 @@ pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
 }
 
 /// How often an e-mail joined a workspace.
-pub fn joined(table: &Table, email: &str) -> u64 {
+pub fn invite_epoch(table: &Table, email: &str) -> u64 {
     let email = item(table, &format!("EMAIL#{email}"), "EMAIL");
     email.and_then(|email| email["invite_epoch"].as_u64()).unwrap_or(0)
 }
@@ -101,43 +101,47 @@ pub fn is_owner(actor: &str) -> bool {
 }
 
 /// What happened, between two readings of the table.
-pub struct Scene<'a> {
+pub struct Snapshot<'a> {
     pub before: &'a Table,
     pub after: &'a Table,
     /// What was done at once.
-    pub deeds: &'a [Deed],
+    pub batch: &'a [PerformedOperation],
     /// What was done before, and whose end was not known: it may show only now.
-    pub carried: &'a [Deed],
-    /// Whether a write of an earlier deed may have been applied meanwhile.
-    pub is_haunted: bool,
+    pub unresolved: &'a [PerformedOperation],
+    /// Whether a write of an earlier performed may have been applied meanwhile.
+    pub is_late_write_possible: bool,
     pub ledger: &'a Ledger,
-    pub people: &'a [Someone],
+    pub people: &'a [Participant],
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Snapshot<'a> {
     /// Deeds that may have had an effect.
-    pub fn live(&self) -> impl Iterator<Item = &'a Deed> + use<'a> {
-        let deeds = self.deeds.iter().chain(self.carried);
-        deeds.filter(|deed| deed.outcome() != Outcome::Refused)
+    pub fn possibly_applied(&self) -> impl Iterator<Item = &'a PerformedOperation> + use<'a> {
+        let batch = self.batch.iter().chain(self.unresolved);
+        batch.filter(|performed| performed.outcome() != Outcome::Refused)
     }
 
-    /// The deed that nothing else was done beside, if there is such a one.
-    pub fn lone(&self) -> Option<&'a Deed> {
-        match (self.deeds, self.carried) {
-            ([deed], []) if !self.is_haunted => Some(deed),
+    /// The performed that nothing else was done beside, if there is such a one.
+    pub fn only_operation(&self) -> Option<&'a PerformedOperation> {
+        match (self.batch, self.unresolved) {
+            ([performed], []) if !self.is_late_write_possible => Some(performed),
             _ => None,
         }
     }
 
     /// The account of whoever does it.
-    pub fn actor(&self, deed: &Deed) -> Option<String> {
-        let email = &self.people[deed.op.who(self.ledger)?].email;
+    pub fn actor(&self, performed: &PerformedOperation) -> Option<String> {
+        let email = &self.people[performed.operation.who(self.ledger)?].email;
         user_of_email(self.after, email).or_else(|| user_of_email(self.before, email))
     }
 
     /// Workspaces that a user may have been in meanwhile, and roles that they may have had; what `except` did does not
-    /// count, so that no deed gives itself its right.
-    pub fn places(&self, user_id: &str, except: Option<&Deed>) -> (BTreeSet<String>, BTreeSet<String>) {
+    /// count, so that no performed gives itself its right.
+    pub fn possible_memberships(
+        &self,
+        user_id: &str,
+        except: Option<&PerformedOperation>,
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
         let (mut workspaces, mut roles) = (BTreeSet::new(), BTreeSet::new());
         let email = [self.before, self.after]
             .into_iter()
@@ -149,23 +153,25 @@ impl<'a> Scene<'a> {
                 roles.insert(role);
             }
         };
-        add(place(self.before, user_id));
-        for deed in self.live() {
-            if except.is_some_and(|except| std::ptr::eq(except, deed)) {
+        add(membership(self.before, user_id));
+        for performed in self.possibly_applied() {
+            if except.is_some_and(|except| std::ptr::eq(except, performed)) {
                 continue;
             }
-            match &deed.op {
-                Op::Accept { invitation, .. } => {
+            match &performed.operation {
+                Operation::Accept { invitation, .. } => {
                     let link = self.ledger.links.get(invitation);
                     add(link
                         .filter(|link| link.email == email)
                         .map(|link| (link.workspace.clone(), link.role.clone())));
                 }
-                Op::Found { .. } | Op::Register { .. } if self.actor(deed).as_deref() == Some(user_id) => {
-                    add(place(self.after, user_id).map(|(workspace, _)| (workspace, "owner".to_owned())));
+                Operation::CreateWorkspace { .. } | Operation::Register { .. }
+                    if self.actor(performed).as_deref() == Some(user_id) =>
+                {
+                    add(membership(self.after, user_id).map(|(workspace, _)| (workspace, "owner".to_owned())));
                 }
-                Op::ChangeRole { target, role, .. } if target == user_id => {
-                    add(place(self.before, user_id).map(|(workspace, _)| (workspace, (*role).to_owned())));
+                Operation::ChangeRole { target, role, .. } if target == user_id => {
+                    add(membership(self.before, user_id).map(|(workspace, _)| (workspace, (*role).to_owned())));
                 }
                 _ => {}
             }
@@ -174,9 +180,16 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether whoever did it may have had a role in `workspace` that permits it.
-    pub fn permitted(&self, deed: &Deed, workspace: &str, permits: impl Fn(&str) -> bool) -> bool {
-        let Some(actor) = self.actor(deed) else { return false };
-        let (workspaces, roles) = self.places(&actor, Some(deed));
+    pub fn is_permitted(
+        &self,
+        performed: &PerformedOperation,
+        workspace: &str,
+        permits: impl Fn(&str) -> bool,
+    ) -> bool {
+        let Some(actor) = self.actor(performed) else {
+            return false;
+        };
+        let (workspaces, roles) = self.possible_memberships(&actor, Some(performed));
         workspaces.contains(workspace) && roles.iter().any(|role| permits(role))
     }
 
@@ -188,39 +201,47 @@ impl<'a> Scene<'a> {
         row.map(|row| text(row, "email")).unwrap_or_default()
     }
 
-    /// What a deed may change: deeds that share one of them contest it.
-    pub fn subjects(&self, deed: &Deed) -> BTreeSet<String> {
+    /// What a performed may change: batch that share one of them contest it.
+    pub fn subjects(&self, performed: &PerformedOperation) -> BTreeSet<String> {
         let mut subjects = BTreeSet::new();
-        if let Some(id) = deed.op.invitation() {
+        if let Some(id) = performed.operation.invitation() {
             subjects.insert(self.email_of(id));
         }
-        match &deed.op {
-            Op::ChangeRole { target, .. } | Op::Remove { target, .. } => {
+        match &performed.operation {
+            Operation::ChangeRole { target, .. } | Operation::Remove { target, .. } => {
                 let user = [self.before, self.after]
                     .into_iter()
                     .find_map(|table| user(table, target));
                 subjects.insert(user.map(|user| text(user, "email")).unwrap_or_default());
             }
-            Op::Invite { email, .. } => {
+            Operation::Invite { email, .. } => {
                 subjects.insert(email.trim().to_lowercase());
             }
-            Op::Rename { .. } => {
-                let place = self.actor(deed).and_then(|actor| place(self.before, &actor));
+            Operation::UpdateWorkspace { .. } => {
+                let place = self.actor(performed).and_then(|actor| membership(self.before, &actor));
                 subjects.extend(place.map(|(workspace, _)| workspace));
             }
-            Op::Found { .. } | Op::Register { .. } => {
-                subjects.extend(deed.op.who(self.ledger).map(|who| self.people[who].email.clone()));
+            Operation::CreateWorkspace { .. } | Operation::Register { .. } => {
+                subjects.extend(
+                    performed
+                        .operation
+                        .who(self.ledger)
+                        .map(|who| self.people[who].email.clone()),
+                );
             }
             _ => {}
         }
         subjects
     }
 
-    /// Whether another deed may have undone what this one did.
-    pub fn is_contested(&self, deed: &Deed) -> bool {
-        let subjects = self.subjects(deed);
-        self.live()
-            .filter(|other| !std::ptr::eq(*other, deed))
-            .any(|other| matches!(other.op, Op::Dissolve { .. }) || !self.subjects(other).is_disjoint(&subjects))
+    /// Whether another performed may have undone what this one did.
+    pub fn is_contested(&self, performed: &PerformedOperation) -> bool {
+        let subjects = self.subjects(performed);
+        self.possibly_applied()
+            .filter(|other| !std::ptr::eq(*other, performed))
+            .any(|other| {
+                matches!(other.operation, Operation::DeleteWorkspace { .. })
+                    || !self.subjects(other).is_disjoint(&subjects)
+            })
     }
 }

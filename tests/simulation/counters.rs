@@ -6,17 +6,17 @@ use std::fmt;
 use crate::support::invariants::Findings;
 
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Counters {
     pub seeds: u64,
     pub operations: BTreeMap<&'static str, u64>,
-    pub answers: BTreeMap<u16, u64>,
+    pub responses: BTreeMap<u16, u64>,
     pub faults: BTreeMap<String, u64>,
     pub findings: Findings,
     /// What was done last, where something was found.
-    pub story: Vec<String>,
+    pub recent_operations: Vec<String>,
 }
 
-impl Tally {
+impl Counters {
     pub fn add(&mut self, other: Self) {
         fn sum<K: Ord>(into: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
             for (key, count) in from {
@@ -25,14 +25,14 @@ impl Tally {
         }
         self.seeds += other.seeds;
         sum(&mut self.operations, other.operations);
-        sum(&mut self.answers, other.answers);
+        sum(&mut self.responses, other.responses);
         sum(&mut self.faults, other.faults);
         sum(&mut self.findings.checks, other.findings.checks);
         self.findings.faults.extend(other.findings.faults);
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn line<K: fmt::Display>(f: &mut fmt::Formatter<'_>, name: &str, counts: &BTreeMap<K, u64>) -> fmt::Result {
             let total: u64 = counts.values().sum();
@@ -41,7 +41,7 @@ impl fmt::Display for Tally {
         }
         writeln!(f, "seeds: {}", self.seeds)?;
         line(f, "operations", &self.operations)?;
-        line(f, "answers", &self.answers)?;
+        line(f, "answers", &self.responses)?;
         line(f, "faults", &self.faults)?;
         line(f, "checks", &self.findings.checks)?;
         write!(f, "violations: {}", self.findings.faults.len())

@@ -1,0 +1,206 @@
+//! Wrong responses, sessions that outlive their end, and secrets in the log.
+
+use super::*;
+
+#[tokio::test]
+async fn wrong_responses_are_reported() {
+    let world = World::new().await;
+    let mut simulation = initial_simulation(&world).await;
+    let table = simulation.table.clone();
+    let rank = |simulation: &Simulation<'_>, role: &str| {
+        let user = items_of(&simulation.table, "user").find(|user| user["membership"]["role"] == role);
+        user.map(|user| (text(user, "id"), text(user, "email")))
+    };
+    let token_of = |simulation: &Simulation<'_>, email: &str| {
+        let who = simulation.emails.iter().position(|known| known == email).unwrap();
+        simulation
+            .ledger
+            .tokens
+            .iter()
+            .position(|held| held.who == who)
+            .unwrap()
+    };
+    let (owner, owner_email) = rank(&simulation, "owner").unwrap();
+    let (low, low_email) = ["member", "field_worker"]
+        .iter()
+        .find_map(|role| rank(&simulation, role))
+        .unwrap();
+    let (by_owner, by_low) = (token_of(&simulation, &owner_email), token_of(&simulation, &low_email));
+    let open = items_of(&table, "invitation").find(|row| row["end"].is_null()).unwrap();
+    let open = text(open, "id");
+    let cancel = |token| Operation::Cancel {
+        token,
+        invitation: open.clone(),
+    };
+    // Acknowledged, and not so; by somebody who may not.
+    assert_reported(
+        "I3",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, cancel(by_owner), 200, "", json!({}))],
+        ),
+    );
+    assert_reported(
+        "I7",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, cancel(by_low), 200, "", json!({}))],
+        ),
+    );
+    let rise = Operation::ChangeRole {
+        token: by_low,
+        target: low.clone(),
+        role: "owner",
+    };
+    assert_reported(
+        "I7",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, rise, 200, "", json!({}))],
+        ),
+    );
+    let remove = Operation::Remove {
+        token: by_owner,
+        target: owner,
+    };
+    assert_reported(
+        "I6",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, remove, 200, "", json!({}))],
+        ),
+    );
+    // Refused, and done all the same.
+    let renamed = changed(&table, "workspace", |row| {
+        row["description"] = json!("changed");
+        true
+    });
+    let rename = Operation::UpdateWorkspace {
+        token: by_owner,
+        name: "x".to_owned(),
+    };
+    assert_reported(
+        "I12",
+        &faults_of(
+            &simulation,
+            &renamed,
+            &[response_to(&simulation, rename, 400, "X", json!({}))],
+        ),
+    );
+    // What is another's, and what is secret.
+    let look = |path| Operation::Read { token: by_owner, path };
+    let stranger = json!({"name": "Company zq00000000qz"});
+    assert_reported(
+        "I5",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, look("/workspaces/"), 200, "", stranger)],
+        ),
+    );
+    let secret = json!({"name": simulation.ledger.secrets[0]});
+    assert_reported(
+        "I15",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, look("/workspaces/"), 200, "", secret)],
+        ),
+    );
+    // Lists that leave something out.
+    let nobody = json!({"members": []});
+    assert_reported(
+        "I2",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, look("/workspaces/members"), 200, "", nobody)],
+        ),
+    );
+    let performed = response_to(
+        &simulation,
+        look("/workspaces/members"),
+        404,
+        "WORKSPACE_NOT_FOUND",
+        json!({}),
+    );
+    let batch = [performed];
+    assert_eq!(
+        expected(&snapshot(&simulation, &table, &batch), &batch[0]),
+        Some(vec![(200, "")])
+    );
+
+    // A link that had ended, and one that had expired.
+    let link = simulation.ledger.links[&open].clone();
+    let accept = Operation::Accept {
+        who: 0,
+        invitation: open.clone(),
+        secret: link.secret,
+        bearer: None,
+        password: None,
+    };
+    simulation.ledger.end_link(&open, "a test says so");
+    assert_reported(
+        "I3",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, accept.clone(), 200, "", json!({}))],
+        ),
+    );
+    world.pass(8 * 24 * 3600);
+    assert_reported(
+        "I13",
+        &faults_of(
+            &simulation,
+            &table,
+            &[response_to(&simulation, accept, 200, "", json!({}))],
+        ),
+    );
+}
+
+#[tokio::test]
+async fn ended_tokens_that_still_work_are_reported() {
+    let world = World::new().await;
+    let mut simulation = initial_simulation(&world).await;
+    simulation
+        .ledger
+        .tokens
+        .iter_mut()
+        .for_each(|held| assert_eq!(held.state, TokenState::Valid));
+    simulation.ledger.tokens[0].end("a test says so");
+    simulation.probe().await;
+    assert_reported("I6", &simulation.counters.findings.faults);
+}
+
+#[tokio::test]
+async fn responses_outside_the_contract_are_reported() {
+    let world = World::new().await;
+    let mut simulation = initial_simulation(&world).await;
+    // The ledger believes in a password that is none.
+    let email = simulation.emails[0].clone();
+    simulation
+        .ledger
+        .passwords
+        .insert(email, ["not the password".to_owned()].into());
+    let password = "not the password".to_owned();
+    simulation
+        .perform_batch(vec![Operation::LogIn { who: 0, password }])
+        .await;
+    assert_reported("contract", &simulation.counters.findings.faults);
+}
+
+#[tokio::test]
+async fn secrets_in_the_log_are_reported() {
+    use std::io::Write;
+    let world = World::new().await;
+    let mut simulation = initial_simulation(&world).await;
+    let secret = simulation.people[1].password.clone();
+    simulation.logs.write_all(secret.as_bytes()).unwrap();
+    simulation.perform_batch(vec![Operation::RetryMails]).await;
+    assert_reported("I15", &simulation.counters.findings.faults);
+}
