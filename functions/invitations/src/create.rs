@@ -1,4 +1,4 @@
-//! The operation that invites somebody by e-mail.
+//! The operation that creates an invitation.
 
 use shared::auth::access::{Access, Caller, Tenant};
 use shared::clock::Time;

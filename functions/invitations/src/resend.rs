@@ -122,7 +122,7 @@ impl Operation for ResendInvitation<'_> {
         _: &Items,
         now: Time,
     ) -> Result<InvitationState, Error> {
-        invitation.live(now)?;
+        invitation.unexpired(now)?;
         Ok(invitation)
     }
 
@@ -138,7 +138,7 @@ impl Operation for ResendInvitation<'_> {
         let (budget, is_guess) = if let Some(budget) = self.budget.get() {
             (budget.budget_state(&items, now), false)
         } else {
-            let last = replaced.live(now)?.recipient_budget;
+            let last = replaced.unexpired(now)?.recipient_budget;
             let budget = self.budget.get_or_init(|| recipient_budget(&replaced.invitation.email));
             (budget.budget_state_after(last, now), true)
         };

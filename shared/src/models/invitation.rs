@@ -140,7 +140,7 @@ impl InvitationState {
     }
 
     /// Returns the pending row unless the invitation has ended or expired.
-    pub fn live(&self, now: Time) -> Result<&Pending, Error> {
+    pub fn unexpired(&self, now: Time) -> Result<&Pending, Error> {
         let pending = self.open()?;
         match pending.status(now) {
             Status::Expired => Err(Error::InvitationExpired),
@@ -253,8 +253,11 @@ mod tests {
             Error::InvitationRevoked
         );
         assert_eq!(state(None, false).open().unwrap_err(), Error::Stale);
-        assert!(state(None, true).live(at(999)).is_ok());
-        assert_eq!(state(None, true).live(at(1000)).unwrap_err(), Error::InvitationExpired);
+        assert!(state(None, true).unexpired(at(999)).is_ok());
+        assert_eq!(
+            state(None, true).unexpired(at(1000)).unwrap_err(),
+            Error::InvitationExpired
+        );
         assert!(state(None, true).open().is_ok());
     }
 

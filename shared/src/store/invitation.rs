@@ -27,12 +27,12 @@ use crate::models::user::{Membership, Session, User};
 pub use link::{InvitationLink, LinkedInvitation};
 pub use read::InvitationContext;
 
-/// The one pending invitation of an address in a workspace.
+/// The guard item: the one pending invitation of an e-mail address in a workspace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Guard {
-    /// The invitation.
+    /// The pending invitation.
     pub invitation_id: InvitationId,
-    /// The workspace.
+    /// The workspace that the invitation is for.
     pub workspace_id: WorkspaceId,
     /// The role of the invitation. Replacing an invitation requires the same rank as cancelling it.
     pub role: Role,
@@ -62,7 +62,7 @@ pub fn invitation_take(items: &mut Items, tenant: Tenant, id: InvitationId) -> R
         .map(|invitation| InvitationState { invitation, pending }))
 }
 
-/// The items that decide whether an e-mail address can be invited to the caller's workspace.
+/// The keys of the items that decide whether an e-mail address can be invited to the caller's workspace.
 #[must_use]
 pub fn invitee_keys(tenant: Tenant, email: &EmailAddress) -> [Key; 2] {
     [Key::email(email), Key::guard(email, tenant.workspace_id())]

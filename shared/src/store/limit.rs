@@ -50,17 +50,17 @@ impl Limit {
 
     /// Selects a free slot from items that were read with [`Limit::key`]. [`Error::RateLimited`] when no slot is free.
     pub fn slot(&self, items: &Items, now: Time) -> Result<Slot, Error> {
-        let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
+        let taken = items.0.get(&self.key()).map(slot_times).unwrap_or_default();
         let salt = usize::from(u16::from_be_bytes(crate::ids::random_bytes()));
-        let free = self.rule.free_slot(&stamps, now, salt).map_err(Error::RateLimited)?;
+        let free = self.rule.free_slot(&taken, now, salt).map_err(Error::RateLimited)?;
         Ok(self.slot_at(free.index, now))
     }
 
     /// The state of a budget, from items that were read with [`Limit::key`].
     #[must_use]
     pub fn budget_state(&self, items: &Items, now: Time) -> BudgetState {
-        let stamps = items.0.get(&self.key()).map(stamps).unwrap_or_default();
-        self.rule.budget_state(&stamps, now)
+        let taken = items.0.get(&self.key()).map(slot_times).unwrap_or_default();
+        self.rule.budget_state(&taken, now)
     }
 
     /// Predicts the state of a budget after `state`, without a read.
@@ -90,8 +90,8 @@ impl Limit {
     }
 }
 
-/// Slot stamps as the item holds them; an attribute that is none is no slot.
-fn stamps(item: &Item) -> SlotTimes {
+/// The times in a limit's item. Attributes that do not hold a slot's time are ignored.
+fn slot_times(item: &Item) -> SlotTimes {
     item.iter()
         .filter_map(|(name, value)| {
             let index = name.strip_prefix('s')?.parse().ok()?;
@@ -107,10 +107,10 @@ impl Slot {
     pub(crate) fn write(&self) -> Write {
         Write::upsert(
             self.key.clone(),
-            "SET #stamp = :now, #nonce = :nonce, #ttl = :ttl, #entity = :entity",
+            "SET #taken_at = :now, #nonce = :nonce, #ttl = :ttl, #entity = :entity",
         )
-        .when("attribute_not_exists(#stamp) OR #stamp <= :free_until")
-        .name("#stamp", format!("s{}", self.index))
+        .when("attribute_not_exists(#taken_at) OR #taken_at <= :free_until")
+        .name("#taken_at", format!("s{}", self.index))
         .name("#nonce", format!("n{}", self.index))
         .bind(":now", self.now.as_millis())
         .bind(":nonce", &self.nonce)
@@ -138,7 +138,7 @@ impl Store {
     pub async fn limit_charge(&self, limit: &Limit, items: &Items, now: Time) -> Result<(), Error> {
         match self.slot_take(&limit.slot(items, now)?).await {
             Err(Error::Stale) => {}
-            settled => return settled,
+            result => return result,
         }
         super::retry_on_conflict(async || {
             let items = self.get(vec![limit.key()]).await?;

@@ -1,4 +1,4 @@
-//! The link of an invitation: possession of it is the proof that previewing, accepting and declining require.
+//! The invitation link, which proves that its holder may preview, accept or decline the invitation.
 
 use super::super::{Items, Key};
 use crate::error::Error;
@@ -14,12 +14,12 @@ pub struct InvitationLink {
     token: Secret,
 }
 
-/// An invitation whose link the client has. Only [`InvitationLink::invitation`] makes one.
+/// An invitation whose link the client has. Only [`InvitationLink::invitation`] creates this proof.
 #[derive(Clone, Debug)]
 pub struct LinkedInvitation(pub(super) Invitation);
 
 impl InvitationLink {
-    /// The link of a request. An id that has not the form of an id finds no invitation.
+    /// The link of a request. A malformed id finds no invitation.
     #[must_use]
     pub fn new(id: &str, token: Secret) -> Self {
         Self {
@@ -34,8 +34,8 @@ impl InvitationLink {
         self.id.map(Key::invitation)
     }
 
-    /// The invitation, from items that were read with [`InvitationLink::key`]; none when there is no such invitation or the
-    /// token is not its own.
+    /// The invitation, from items that were read with [`InvitationLink::key`]. `None` when the invitation does not
+    /// exist or the token does not match.
     pub fn invitation(&self, items: &Items) -> Result<Option<LinkedInvitation>, Error> {
         let invitation: Option<Invitation> = self.key().map_or(Ok(None), |key| items.peek(&key))?;
         Ok(invitation
@@ -45,7 +45,7 @@ impl InvitationLink {
 }
 
 impl LinkedInvitation {
-    /// The e-mail address that is invited.
+    /// The invitee's e-mail address.
     #[must_use]
     pub fn email(&self) -> &EmailAddress {
         &self.0.email

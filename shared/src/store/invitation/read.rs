@@ -15,8 +15,8 @@ use crate::models::invitation::{Invitation, InvitationState, Pending, Status};
 use crate::models::user::User;
 use crate::models::workspace::Workspace;
 
-/// An invitation and the items that decide what can be done with it. Only a read for the holder of its link, or for its due
-/// mail, makes one.
+/// An invitation and the items that decide whether it can be accepted. Only two reads create it: the read for the holder
+/// of the link, and the read for the invitation's due mail.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct InvitationContext {
@@ -169,7 +169,7 @@ impl Unproven<'_> {
         self.store.get(vec![key.clone()]).await?.take(&key)
     }
 
-    /// As [`Store::invitation_context`], for the mail of the invitation.
+    /// Reads the context of an invitation, like [`Store::invitation_context`], but for the invitation's mail.
     pub(crate) async fn invitation_mail_context(self, invitation: Invitation) -> Result<InvitationContext, Error> {
         let pending = Key::pending(invitation.workspace_id, invitation.id);
         let workspace = Key::workspace(invitation.workspace_id);
