@@ -3,8 +3,8 @@
 //! ```text
 //!   functions/*, local                     handlers, triggers, the local stack
 //!           │
-//!   lambda        notices                  the Lambda runtime; mails about usage
-//!     │              │
+//!   lambda,       notices,  operation      the Lambda runtime; mails about usage; the order of checks
+//!     │              │         │
 //!   http, event,  outbox,  authorize       requests, triggers, due mails, proofs of access
 //!     └──────────────┼─────────┘
 //!                   app                    the state that is built at cold start
@@ -27,6 +27,7 @@
 //! | module | content |
 //! | --- | --- |
 //! | [`lambda`] | Runs a function in Lambda. No other module uses the Lambda runtime. |
+//! | [`operation`] | The order of checks of an operation that is limited or takes an `Idempotency-Key`. |
 //! | [`http`] | Turns requests into the arguments of handlers, and errors into responses. |
 //! | [`event`] | Calls a trigger (queue, schedule, event bus) with a raw event and a deadline. |
 //! | [`outbox`], [`notices`] | Send the mails that are due according to the table. |
