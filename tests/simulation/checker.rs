@@ -1,5 +1,5 @@
-//! Holds what people were told against what the table became: nothing changes that nobody was allowed to change, and
-//! nothing that was acknowledged is missing.
+//! Compares the responses with the table: every change has a permitted operation as its cause, and every acknowledged
+//! operation has its effect.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::snapshot::{
 };
 use crate::support::invariants::Findings;
 
-/// Judges a batch.
+/// Checks a batch.
 pub fn check_batch(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     for performed in snapshot.batch {
         if performed.is_done() {
@@ -32,7 +32,7 @@ fn summary(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> String {
     performed.summary(snapshot.ledger)
 }
 
-/// I7: whoever was told that it is done may have had the right.
+/// I7: whoever performs an acknowledged operation may have had the right to it.
 fn check_permission(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
     let workspaces_of_actor = || {
         snapshot
@@ -73,7 +73,7 @@ fn check_permission(snapshot: &Snapshot<'_>, performed: &PerformedOperation, fin
         _ => return,
     };
     findings.expect("I7", holds, || {
-        format!("nobody may do this: {}", summary(snapshot, performed))
+        format!("operation without the right to it: {}", summary(snapshot, performed))
     });
 }
 
@@ -91,9 +91,9 @@ fn is_change_permitted(
     })
 }
 
-/// What was acknowledged and is contested by nothing is there.
+/// Checks that an acknowledged and uncontested operation has its effect.
 fn check_effect(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
-    // What is answered again may have been undone since.
+    // A later operation may have undone the effect since the first response.
     if snapshot.is_contested(performed) || is_repeated_request(performed, snapshot.ledger) {
         return;
     }
@@ -153,17 +153,20 @@ fn check_effect(snapshot: &Snapshot<'_>, performed: &PerformedOperation, finding
         _ => return,
     };
     findings.expect(rule, holds, || {
-        format!("it is acknowledged, and not so: {}", summary(snapshot, performed))
+        format!(
+            "acknowledged operation without its effect: {}",
+            summary(snapshot, performed)
+        )
     });
 }
 
-/// I3, I13: a link that had ended before opens nothing.
+/// I3, I13: a link that ended or expired before the request is not accepted.
 fn check_link(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
     let Operation::Accept { invitation: id, .. } = &performed.operation else {
         return;
     };
     let ended = snapshot.ledger.links.get(id).and_then(|link| link.ended.clone());
-    // Who accepted may repeat it for ten minutes.
+    // The accepting person may repeat the request for ten minutes.
     let before = invitation(snapshot.before, id).cloned().unwrap_or_default();
     let by = text(&before["end"], "accepted_by");
     let at = before["end"]["at"]
@@ -172,7 +175,10 @@ fn check_link(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings:
     let repeats = performed.body["user"]["id"] == by.as_str()
         && at.is_some_and(|at| performed.started.since(at) < std::time::Duration::from_secs(600));
     findings.expect("I3", ended.is_none() || repeats, || {
-        format!("the link had ended ({ended:?}): {}", summary(snapshot, performed))
+        format!(
+            "accepted by a link that had ended ({ended:?}): {}",
+            summary(snapshot, performed)
+        )
     });
     let extended = snapshot
         .possibly_applied()
@@ -180,7 +186,7 @@ fn check_link(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings:
     let expires_at = pending(snapshot.before, id).map(|row| text(row, "expires_at"));
     let expired = expires_at.is_some_and(|at| at < performed.started.to_string());
     findings.expect("I13", !expired || extended, || {
-        format!("it had expired: {}", summary(snapshot, performed))
+        format!("accepted by an expired link: {}", summary(snapshot, performed))
     });
 }
 
@@ -194,7 +200,9 @@ fn check_memberships(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                 Operation::Accept { invitation, .. } => snapshot.email_of(invitation) == email,
                 _ => false,
             });
-            findings.expect("I12", made, || format!("nobody made the user {id} ({email})"));
+            findings.expect("I12", made, || {
+                format!("user {id} ({email}) exists without an operation that creates it")
+            });
         }
         let (was, is) = (membership(snapshot.before, &id), membership(snapshot.after, &id));
         check_account_epoch(snapshot, row, findings);
@@ -214,7 +222,7 @@ fn check_memberships(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                 _ => false,
             });
             findings.expect("I7", left, || {
-                format!("nobody took {id} from {from}, where they were {role}")
+                format!("user {id} with role {role} left workspace {from} without an operation")
             });
         }
         let Some((to, role)) = &is else { continue };
@@ -227,7 +235,7 @@ fn check_memberships(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             _ => false,
         });
         findings.expect("I7", joined || same_workspace, || {
-            format!("nobody brought {id} into {to}")
+            format!("user {id} joined workspace {to} without an operation")
         });
         let given = snapshot.possibly_applied().any(|performed| match &performed.operation {
             Operation::Accept { invitation: link, .. } => invitation(snapshot.after, link)
@@ -244,11 +252,13 @@ fn check_memberships(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             }
             _ => false,
         });
-        findings.expect("I7", given, || format!("nobody made {id} {role} in {to}"));
+        findings.expect("I7", given, || {
+            format!("user {id} has role {role} in workspace {to} without an operation that grants it")
+        });
     }
 }
 
-/// An account's tokens end by its own logging out, and by removal and demotion.
+/// An account's tokens end by a logout, a removal or a demotion.
 fn check_account_epoch(snapshot: &Snapshot<'_>, row: &Value, findings: &mut Findings) {
     let id = text(row, "id");
     let Some(was) = user(snapshot.before, &id) else { return };
@@ -262,7 +272,7 @@ fn check_account_epoch(snapshot: &Snapshot<'_>, row: &Value, findings: &mut Find
     });
     findings.expect("I12", ended, || {
         format!(
-            "nobody ended the tokens of {id}: their epoch rose from {} to {}",
+            "the epoch of user {id} rose from {} to {} without an operation",
             was["epoch"], row["epoch"]
         )
     });
@@ -278,7 +288,9 @@ fn check_workspaces(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                     Operation::CreateWorkspace { .. } | Operation::Register { .. }
                 )
             });
-            findings.expect("I12", founded, || format!("nobody made the workspace {id}"));
+            findings.expect("I12", founded, || {
+                format!("workspace {id} exists without an operation that creates it")
+            });
             continue;
         };
         if was["name"] != row["name"] {
@@ -286,18 +298,24 @@ fn check_workspaces(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                 matches!(&performed.operation, Operation::UpdateWorkspace { name, .. } if row["name"] == name.as_str())
                     && snapshot.is_permitted(performed, &id, may_update)
             });
-            findings.expect("I5", renamed, || format!("nobody called {id} {}", row["name"]));
+            findings.expect("I5", renamed, || {
+                format!("workspace {id} has the new name {} without an operation", row["name"])
+            });
         }
         if was["epoch"] != row["epoch"] {
             let revoked = snapshot.possibly_applied().any(|performed| {
                 matches!(performed.operation, Operation::RevokeAll { .. })
                     && snapshot.is_permitted(performed, &id, is_owner)
             });
-            findings.expect("I12", revoked, || format!("nobody ended the sessions of {id}"));
+            findings.expect("I12", revoked, || {
+                format!("the epoch of workspace {id} changed without an operation")
+            });
         }
         let constant = ["id", "slug", "created_at", "tier", "cursor_key"];
         let differs = constant.iter().find(|name| was[**name] != row[**name]);
-        findings.expect("I12", differs.is_none(), || format!("{id} has another {differs:?}"));
+        findings.expect("I12", differs.is_none(), || {
+            format!("workspace {id}: constant field {differs:?} changed")
+        });
     }
     for row in items_of(snapshot.before, "workspace") {
         let id = text(row, "id");
@@ -306,7 +324,9 @@ fn check_workspaces(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                 matches!(performed.operation, Operation::DeleteWorkspace { .. })
                     && snapshot.is_permitted(performed, &id, is_owner)
             });
-            findings.expect("I12", dissolved, || format!("nobody dissolved {id}"));
+            findings.expect("I12", dissolved, || {
+                format!("workspace {id} is missing without an operation that deletes it")
+            });
         }
     }
 }
@@ -326,7 +346,9 @@ fn check_invitations(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                         may_invite(actor, &text(row, "role"))
                     })
             });
-            findings.expect("I7", made, || format!("nobody made the invitation {row}"));
+            findings.expect("I7", made, || {
+                format!("invitation exists without an operation that creates it: {row}")
+            });
             continue;
         };
         let constant = [
@@ -338,10 +360,12 @@ fn check_invitations(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             "created_at",
         ];
         let differs = constant.iter().find(|name| was[**name] != row[**name]);
-        findings.expect("I3", differs.is_none(), || format!("{id} has another {differs:?}"));
+        findings.expect("I3", differs.is_none(), || {
+            format!("invitation {id}: constant field {differs:?} changed")
+        });
         if !was["end"].is_null() {
             findings.expect("I3", was["end"] == row["end"], || {
-                format!("{id} had ended as {}, and ends as {}", was["end"], row["end"])
+                format!("invitation {id}: end was {}, is {}", was["end"], row["end"])
             });
             continue;
         }
@@ -349,18 +373,22 @@ fn check_invitations(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             let ended = snapshot
                 .possibly_applied()
                 .any(|performed| may_have_ended(snapshot, performed, &id, row));
-            findings.expect("I3", ended, || format!("nobody ended {id} as {}", row["end"]));
+            findings.expect("I3", ended, || {
+                format!("invitation {id} ended as {} without an operation", row["end"])
+            });
         } else if let (Some(was), Some(is)) = (pending(snapshot.before, &id), pending(snapshot.after, &id)) {
             let extended = was["expires_at"] == is["expires_at"]
                 || snapshot.possibly_applied().any(|performed| {
                     matches!(&performed.operation, Operation::Extend { invitation, expires_at, .. }
                         if *invitation == id && is["expires_at"] == expires_at.as_str())
                 });
-            findings.expect("I12", extended, || format!("nobody extended {id}"));
+            findings.expect("I12", extended, || {
+                format!("invitation {id}: expires_at changed without an operation")
+            });
             let [from, to] = [was, is].map(|row| delivery_rank(&row["delivery"]));
             findings.expect("I9", from <= to, || {
                 format!(
-                    "the mail of {id} went back from {} to {}",
+                    "invitation {id}: delivery went back from {} to {}",
                     was["delivery"], is["delivery"]
                 )
             });
@@ -368,7 +396,7 @@ fn check_invitations(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     }
 }
 
-/// How far a mail came.
+/// Returns how far a mail's delivery came.
 pub fn delivery_rank(delivery: &Value) -> u8 {
     match delivery["status"].as_str() {
         Some("queued") => 0,
@@ -386,7 +414,7 @@ fn may_have_ended(snapshot: &Snapshot<'_>, performed: &PerformedOperation, id: &
     let may = || snapshot.is_permitted(performed, &home, |actor| may_invite(actor, &text(row, "role")));
     match &performed.operation {
         Operation::Accept { invitation, .. } if invitation == id => accepted,
-        // Another invitation of the e-mail was accepted.
+        // Accepting another invitation ends the other invitations of the same e-mail address.
         Operation::Accept { invitation, .. } => !accepted && snapshot.email_of(invitation) == email,
         Operation::Cancel { invitation, .. } | Operation::Resend { invitation, .. } => {
             !accepted && invitation == id && may()

@@ -1,4 +1,4 @@
-//! What goes wrong beside the table, and how time passes.
+//! Faults outside of the table, and the passing of time.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::mailbox::Fault;
@@ -8,30 +8,30 @@ use rand::seq::IndexedRandom;
 use super::run::Simulation;
 use crate::support::fault_injection::{Kill, Moment, spared};
 
-/// Of a hundred batch in bad conditions, how many are done by a process that may end at its first to fifth call.
+/// Percentage of operations under faults whose process may end at one of its first five calls.
 const KILL_PERCENT: u32 = 5;
 
-/// How many seconds the clocks of two environments are apart at most: less than the leeway on tokens.
+/// Largest difference in seconds between the clocks of two environments; it is below the leeway of tokens.
 pub const SKEW_MAX_S: i64 = 3;
 
-/// How much goes wrong.
+/// The faults of a seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Conditions {
-    /// Of a hundred calls to the table, how many meet a fault.
+    /// Percentage of calls to the table that meet a fault.
     pub percent: u32,
-    /// Whether half of what is done runs in an environment whose clock differs.
+    /// Whether half of the operations run in an environment with a different clock.
     pub has_clock_skew: bool,
 }
 
 impl Conditions {
-    /// Of a hundred batch, how many are done by a process that may end before it has answered.
+    /// Percentage of operations whose process may end before its response.
     fn kill_percent(self) -> u32 {
         if self.percent > 0 { KILL_PERCENT } else { 0 }
     }
 }
 
 impl Simulation<'_> {
-    /// Both clocks move on.
+    /// Advances both clocks.
     pub fn advance_clocks(&self, seconds: i64) {
         self.world.pass(seconds);
         if let Some(second_environment) = &self.second_environment {
@@ -39,7 +39,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The other clock is set: back or on by a second.
+    /// Sets the second clock forward or back by a second.
     fn change_clock_skew(&mut self) {
         let Some(second_environment) = &self.second_environment else {
             return;
@@ -54,7 +54,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The clock moves, mostly a little, now and then past the end of tokens, invitations and sessions.
+    /// Advances the clock, mostly by little, sometimes past the end of tokens, invitations and sessions.
     pub async fn advance_time(&mut self) {
         let seconds = match self.random.random_range(0..200) {
             0..110 => 0,
@@ -71,7 +71,7 @@ impl Simulation<'_> {
         }
         self.advance_clocks(seconds);
         self.change_clock_skew();
-        // The table deletes what has expired, late, and not all at once.
+        // TTL deletes expired items late and in no fixed order.
         if self.random.random_bool(0.1) {
             for (pk, sk) in self.planner().expired_items() {
                 let client = self.world.app.store.client();
@@ -85,7 +85,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Where the process that is about to do something ends, if it does.
+    /// Draws the call at which the process of the next operation ends, if it ends.
     pub fn draw_kill(&mut self) -> Option<Kill> {
         if self.conditions.kill_percent() == 0 || self.random.random_range(0..100) >= self.conditions.kill_percent() {
             return None;
@@ -106,7 +106,7 @@ impl Simulation<'_> {
                 40..59 => (Fault::internal_failure(), "mail service broken"),
                 _ => {
                     self.ledger.may_send_twice = true;
-                    (Fault::Silence { accepted: true }, "mail taken, answer lost")
+                    (Fault::Silence { accepted: true }, "mail accepted, response lost")
                 }
             };
             let many = self.random.random_range(1..4);

@@ -1,4 +1,4 @@
-//! What a run of the simulation did, in numbers.
+//! Counts what a run of the simulation did.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ pub struct Counters {
     pub responses: BTreeMap<u16, u64>,
     pub faults: BTreeMap<String, u64>,
     pub findings: Findings,
-    /// What was done last, where something was found.
+    /// The last operations of a seed in which a check failed.
     pub recent_operations: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What answers show: nothing of another's, nothing secret, and what there is.
+//! What responses disclose: no data of another workspace, no secret, and complete lists.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::operations::{Operation, Outcome};
 use super::snapshot::{Snapshot, invitation, items_of, membership, text};
 use crate::support::invariants::{Findings, Table};
 
-/// What a list shows is there. Only for batch that nothing else was done beside.
+/// Checks that a list shows the rows of the table; only for an operation that ran alone.
 pub fn check_lists(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let Some(performed) = snapshot.only_operation() else {
         return;
@@ -34,7 +34,7 @@ pub fn check_lists(snapshot: &Snapshot<'_>, findings: &mut Findings) {
         "/workspaces/members" => {
             let there: Vec<String> = rows_of("MEMBER#").into_iter().map(|row| text(row, "id")).collect();
             findings.expect("I2", shown("members", "id") == there, || {
-                format!("the list is {}, the rows are {there:?}", performed.text)
+                format!("the list is {}, expected {there:?}", performed.text)
             });
         }
         "/workspaces/invitations" => {
@@ -43,14 +43,14 @@ pub fn check_lists(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             there.retain(|row| text(row, "expires_at") > now);
             let there: Vec<String> = there.into_iter().rev().map(|row| text(row, "id")).collect();
             findings.expect("I13", shown("invitations", "id") == there, || {
-                format!("the list is {}, the rows are {there:?}", performed.text)
+                format!("the list is {}, expected {there:?}", performed.text)
             });
         }
         _ => {}
     }
 }
 
-/// I5: nobody sees a byte of a workspace that they were neither in nor hold a link to.
+/// I5: a response contains no data of a workspace that the person neither belongs to nor has a link to.
 pub fn check_tenant_isolation(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     for performed in snapshot.batch {
         let Some(who) = performed.operation.who(snapshot.ledger) else {
@@ -81,12 +81,15 @@ pub fn check_tenant_isolation(snapshot: &Snapshot<'_>, findings: &mut Findings) 
         });
         let own = match &performed.operation {
             Operation::CreateWorkspace { name, .. } | Operation::Register { company: name, .. } => marks(name).next(),
-            // What one says oneself comes back in a complaint.
+            // An error may repeat the input of the person.
             Operation::Invite { email, .. } => marks(email).next(),
             _ => None,
         };
         findings.expect("I5", strange.is_none() || strange == own, || {
-            format!("person {who} sees {strange:?}: {}", performed.summary(snapshot.ledger))
+            format!(
+                "person {who} received data of another workspace ({strange:?}): {}",
+                performed.summary(snapshot.ledger)
+            )
         });
     }
 }
@@ -100,7 +103,7 @@ pub fn marks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// I15: what does not issue a secret does not tell one.
+/// I15: a response contains no secret unless it issues one.
 pub fn check_secrets(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     for performed in snapshot.batch {
         let issues = matches!(
@@ -120,17 +123,17 @@ pub fn check_secrets(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             .iter()
             .any(|secret| performed.text.contains(secret));
         findings.expect("I15", !shown, || {
-            format!("an answer shows a secret: {}", performed.summary(snapshot.ledger))
+            format!("a response contains a secret: {}", performed.summary(snapshot.ledger))
         });
     }
 }
 
-/// I12: a refusal changes nothing. Only for batch that nothing else was done beside.
+/// I12: a refusal changes nothing; only for an operation that ran alone.
 pub fn check_refusals(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let Some(performed) = snapshot.only_operation() else {
         return;
     };
-    // A refresh token that is used again ends its session.
+    // Reuse of a refresh token ends its session, although the request is refused.
     if performed.outcome() != Outcome::Refused || matches!(performed.operation, Operation::Refresh { .. }) {
         return;
     }
@@ -140,13 +143,13 @@ pub fn check_refusals(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     };
     findings.expect("I12", rows(snapshot.before) == rows(snapshot.after), || {
         format!(
-            "it is refused, and changed something: {}",
+            "a refused operation changed the table: {}",
             performed.summary(snapshot.ledger)
         )
     });
 }
 
-/// Notes the marks of new workspaces.
+/// Records the marks of new workspaces.
 pub fn note_marks(ledger: &mut Ledger, table: &Table) {
     for row in items_of(table, "workspace") {
         let (id, name) = (text(row, "id"), text(row, "name"));

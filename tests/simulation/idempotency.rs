@@ -1,4 +1,4 @@
-//! I11: what is asked for under one key is done once and answered alike, and the key is good for nothing else.
+//! I11: requests under one key are performed once and get the same response, and the key is valid for no other request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use super::oracle::Expected;
 use super::snapshot::{Snapshot, invitation, items_of, membership, text};
 use crate::support::invariants::Findings;
 
-/// How long a key is remembered.
+/// Seconds for which an idempotency record is stored.
 const RETENTION_S: u64 = 24 * 3600;
 
-/// What was done under a key.
+/// The first response under a key.
 #[derive(Clone, Debug)]
 pub struct FirstResponse {
     content: String,
@@ -25,15 +25,15 @@ pub struct FirstResponse {
     responded_at: Time,
 }
 
-/// Keys that were used, by whose they are.
+/// Idempotency keys that were used, by person.
 #[derive(Debug, Default)]
 pub struct Keys {
     done: BTreeMap<(PersonIndex, String), FirstResponse>,
-    /// Those of which nobody knows whether anything was done, and since when.
+    /// Keys whose first request has an unknown outcome, with the time of that request.
     unknown: BTreeMap<(PersonIndex, String), Time>,
 }
 
-/// What a request asks for.
+/// The content of a request, by which a reused key is recognized.
 fn request_content(operation: &Operation) -> String {
     match operation {
         Operation::Invite { email, role, .. } => format!("invite {email} {role}"),
@@ -48,7 +48,7 @@ fn key_of(performed: &PerformedOperation, ledger: &Ledger) -> Option<(PersonInde
 }
 
 impl FirstResponse {
-    /// Whether it is is_certain remembered, or is_certain not any more.
+    /// Whether the record is certainly stored (`true`) or certainly expired (`false`).
     fn is_stored(&self, performed: &PerformedOperation) -> Option<bool> {
         if performed.ended < self.requested_at.plus(seconds(RETENTION_S - LEEWAY_S)) {
             Some(true)
@@ -60,7 +60,7 @@ impl FirstResponse {
     }
 }
 
-/// Whether it asks again for what was done.
+/// Whether the operation repeats an acknowledged request under its key.
 pub fn is_repeated_request(performed: &PerformedOperation, ledger: &Ledger) -> bool {
     let first = key_of(performed, ledger).and_then(|key| ledger.keys.done.get(&key));
     first.is_some_and(|first| {
@@ -68,12 +68,13 @@ pub fn is_repeated_request(performed: &PerformedOperation, ledger: &Ledger) -> b
     })
 }
 
-/// Whether nobody knows if it was done before.
+/// Whether an earlier request under the same key has an unknown outcome.
 pub fn is_outcome_unknown(performed: &PerformedOperation, ledger: &Ledger) -> bool {
     key_of(performed, ledger).is_some_and(|key| ledger.keys.unknown.contains_key(&key))
 }
 
-/// The right answers to a performed that comes with a key, of which the `without_key` ones are those without.
+/// The correct responses to an operation with a key; `without_key` are the correct ones for the same operation without
+/// a key.
 pub fn expected(
     snapshot: &Snapshot<'_>,
     performed: &PerformedOperation,
@@ -90,7 +91,7 @@ pub fn expected(
         };
     };
     let without_key = without_key?;
-    // Who may not is refused as anybody.
+    // Authorization fails before the idempotency record is read.
     let is_refused_earlier = |(status, code): &Expected| *status == 401 || *code == "WORKSPACE_NOT_FOUND";
     if !first.is_stored(performed)? || without_key.iter().any(is_refused_earlier) {
         return Some(without_key);
@@ -106,12 +107,12 @@ pub fn expected(
     } else {
         (422, "IDEMPOTENCY_KEY_REUSED")
     };
-    // Whose rank forbids it is told so before or after the key is looked at.
+    // The role is checked either before or after the idempotency record is read.
     let forbidden = without_key.into_iter().filter(|(status, _)| *status == 403);
     Some([right].into_iter().chain(forbidden).collect())
 }
 
-/// Judges a batch.
+/// Checks the idempotency of a batch.
 pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let ledger = snapshot.ledger;
     let mut told: BTreeMap<(PersonIndex, String), (String, &str)> = BTreeMap::new();
@@ -130,28 +131,25 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
                 .clone(),
         };
         findings.expect("I11", asked == request_content(&performed.operation), || {
-            format!(
-                "its key stands for another request, and it is done: {}",
-                performed.summary(ledger)
-            )
+            format!("a key of another request is accepted: {}", performed.summary(ledger))
         });
         findings.expect(
             "I11",
             asked != request_content(&performed.operation) || answer == performed.text,
             || {
-                // What was said of the mail, and no more: an answer holds a link.
+                // The finding shows only the delivery status, because a response contains a link.
                 let [first, now] = [answer, &performed.text].map(|text| {
                     let answer: Value = serde_json::from_str(text).unwrap_or_default();
                     answer["delivery"].to_string()
                 });
                 format!(
-                    "it is answered another way than before (delivery {now}, before {first}): {}",
+                    "a replay differs from the first response (delivery {now}, expected {first}): {}",
                     performed.summary(ledger)
                 )
             },
         );
     }
-    // Of each e-mail and inviter no more invitations are made than were asked for.
+    // For each e-mail address and inviter, at most as many invitations are created as were requested.
     let mut made: BTreeMap<(String, String), usize> = BTreeMap::new();
     for row in items_of(snapshot.after, "invitation") {
         if invitation(snapshot.before, &text(row, "id")).is_none() {
@@ -182,16 +180,16 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
         }
         let asked = keys.len() + without_key;
         findings.expect("I11", many <= asked, || {
-            format!("{by} asked {asked} times for an invitation of {email}, and {many} were made")
+            format!("{by} requested {asked} invitations of {email}, {many} were created")
         });
     }
 }
 
-/// Writes down what was done, once it was judged.
+/// Records the result of a request after its batch was checked.
 pub fn record_result(ledger: &mut Ledger, performed: &PerformedOperation, home: Option<String>) {
     let Some(key) = key_of(performed, ledger) else { return };
     if performed.is_done() {
-        // When nobody heard of the first try, it may be as old as that.
+        // After an unknown outcome, the stored result may be as old as the first request.
         let requested_at = ledger.keys.unknown.get(&key).copied().unwrap_or(performed.started);
         let first = FirstResponse {
             content: request_content(&performed.operation),

@@ -1,4 +1,4 @@
-//! What the people of a simulation know: what they were received_at, what they were promised, and what they were told has ended.
+//! The expected state: tokens, links, passwords and usage records, as the responses and the table show them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,17 +13,17 @@ use super::operations::{Operation, PerformedOperation, PersonIndex};
 use super::snapshot::text;
 use crate::support::invariants::Table;
 
-/// How long an access token is valid, and how far clocks may differ about it.
+/// Seconds for which an access token is valid, and by which clocks may differ.
 pub const ACCESS_S: u64 = 15 * 60;
 pub const LEEWAY_S: u64 = 5;
-/// How long a refresh token is valid.
+/// Seconds for which a refresh token is valid.
 pub const REFRESH_S: u64 = 30 * 24 * 3600;
 
 pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether tokens must work, must not work, or nobody can say.
+/// Whether tokens must work, may work or must not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
     Valid,
@@ -31,25 +31,25 @@ pub enum TokenState {
     Ended,
 }
 
-/// Tokens that somebody was given.
+/// Tokens that a person received.
 #[derive(Clone, Debug)]
 pub struct HeldTokens {
     pub who: PersonIndex,
     pub access: String,
     pub refresh: String,
     pub session: String,
-    /// Which refresh token of the session it is.
+    /// The generation of the refresh token in its session.
     pub generation: u64,
-    /// The answer that brought them came between these.
+    /// The times of the request and of the response that brought the tokens.
     pub requested_at: Time,
     pub received_at: Time,
     pub state: TokenState,
-    /// Why it is dead.
+    /// The reason why the tokens ended.
     pub reason: String,
 }
 
 impl HeldTokens {
-    /// Whether the access token's own time has is_certain not ended, or is_certain has.
+    /// Whether the access token is certainly within its validity (`true`) or certainly expired (`false`).
     pub fn is_access_token_valid(&self, now: Time) -> Option<bool> {
         is_within(self.requested_at, self.received_at, ACCESS_S, now)
     }
@@ -62,7 +62,7 @@ impl HeldTokens {
     }
 }
 
-/// Whether what was given between two times is, for `valid_s` seconds, is_certain valid still (`true`) or is_certain not (`false`).
+/// Whether something that was issued between two times is certainly valid (`true`) or certainly expired (`false`).
 pub fn is_within(requested_at: Time, received_at: Time, valid_s: u64, now: Time) -> Option<bool> {
     if now < requested_at.plus(seconds(valid_s - LEEWAY_S)) {
         Some(true)
@@ -73,7 +73,7 @@ pub fn is_within(requested_at: Time, received_at: Time, valid_s: u64, now: Time)
     }
 }
 
-/// What is known of a session: which refresh token is current, and since when.
+/// The current generation of a session, and the time of its last refresh.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub generation: u64,
@@ -87,13 +87,13 @@ pub struct Link {
     pub email: String,
     pub role: String,
     pub workspace: String,
-    /// Why it must open nothing any more.
+    /// The reason why the link must not work any more.
     pub ended: Option<String>,
-    /// Whether nobody can say if it opens anything: its inviter may have lost the right to send it before or after.
+    /// Whether it is unknown if the link works: its inviter may have lost the right before or after sending it.
     pub is_uncertain: bool,
 }
 
-/// Whether a usage record was taken.
+/// Whether a usage record was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordState {
     NotCounted,
@@ -122,7 +122,7 @@ impl Record {
     }
 }
 
-/// A call that a limit admitted, or may have.
+/// A call that a limit admitted or may have admitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     pub started: Time,
@@ -130,7 +130,7 @@ pub struct Charge {
     pub is_certain: bool,
 }
 
-/// A limit: its calls within its seconds, per subject.
+/// A limit: the number of calls per subject within a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     pub name: &'static str,
@@ -169,28 +169,28 @@ pub struct Ledger {
     pub tokens: Vec<HeldTokens>,
     pub sessions: BTreeMap<String, Session>,
     pub links: BTreeMap<String, Link>,
-    /// Passwords that may be an e-mail's: one when it is known.
+    /// Possible passwords of an e-mail address: one when it is known.
     pub passwords: BTreeMap<String, BTreeSet<String>>,
     pub records: Vec<Record>,
     pub charges: BTreeMap<(Rule, String), Vec<Charge>>,
     /// The mark of each workspace's data.
     pub marks: BTreeMap<String, String>,
-    /// The marks of companies that people said to be theirs: that stays their own, wherever they go.
+    /// The marks of company names that people sent themselves; they may see these names in any workspace.
     pub companies: Vec<(PersonIndex, String)>,
-    /// Every secret that was given out or is somebody's.
+    /// Every secret that was issued or that a person knows.
     pub secrets: Vec<String>,
-    /// How far each invitation's mail was seen to have come.
+    /// The last delivery rank of each invitation's mail.
     pub mails: BTreeMap<String, u8>,
-    /// How many mails there were of each invitation.
+    /// Number of mails per invitation.
     pub mail_counts: BTreeMap<String, u32>,
     /// Idempotency keys that were used.
     pub keys: Keys,
-    /// Whether a mail may be sent twice, as a call's end was not known.
+    /// Whether a mail may be sent twice because the outcome of a call was unknown.
     pub may_send_twice: bool,
 }
 
 impl Ledger {
-    /// Takes the tokens of an answer of `performed`.
+    /// Records the tokens of a response.
     pub fn record_tokens(&mut self, performed: &PerformedOperation) {
         let (Some(access), Some(refresh)) = (
             performed.body["access_token"].as_str(),
@@ -225,7 +225,7 @@ impl Ledger {
         });
     }
 
-    /// Takes the link of an answer of create or resend.
+    /// Records the link in a response of create or resend.
     pub fn record_link(&mut self, performed: &PerformedOperation, table: &Table) {
         let Some(link) = performed.body["invite_link"].as_str() else {
             return;
@@ -245,18 +245,18 @@ impl Ledger {
             ended: None,
             is_uncertain: false,
         };
-        // One that is answered again may have ended since.
+        // The link in a replay may have ended since the first response.
         self.links.entry(id).or_insert(link);
     }
 
-    /// Notes that an invitation's link must open nothing any more.
+    /// Records that the link of an invitation must not work any more.
     pub fn end_link(&mut self, id: &str, reason: &str) {
         if let Some(link) = self.links.get_mut(id) {
             link.ended.get_or_insert_with(|| reason.to_owned());
         }
     }
 
-    /// Notes a call against a limit.
+    /// Records a call against a limit.
     pub fn charge(&mut self, rule: Rule, subject: &str, performed: &PerformedOperation, is_certain: bool) {
         let charge = Charge {
             started: performed.started,
@@ -266,7 +266,7 @@ impl Ledger {
         self.charges.entry((rule, subject.to_owned())).or_default().push(charge);
     }
 
-    /// Whether a limit may have refused a call at `now`.
+    /// Whether a limit may refuse a call at `now`.
     pub fn may_be_full(&self, rule: Rule, subject: &str, now: Time) -> bool {
         let charges = self.charges.get(&(rule, subject.to_owned()));
         let since = now.minus(seconds(rule.window_s + LEEWAY_S));
@@ -274,7 +274,7 @@ impl Ledger {
         recent.count() >= rule.calls
     }
 
-    /// Whether a limit must have refused a call at `now`.
+    /// Whether a limit must refuse a call at `now`.
     pub fn must_be_full(&self, rule: Rule, subject: &str, now: Time) -> bool {
         let charges = self.charges.get(&(rule, subject.to_owned()));
         let since = now.minus(seconds(rule.window_s - LEEWAY_S));
@@ -285,7 +285,7 @@ impl Ledger {
             >= rule.calls
     }
 
-    /// The calls that a limit is_certain admitted beyond what it may, within one window.
+    /// The calls that a limit certainly admitted beyond its number within one window.
     pub fn excess(&self) -> Vec<String> {
         let mut excess = Vec::new();
         for ((rule, subject), charges) in &self.charges {
@@ -309,7 +309,7 @@ impl Ledger {
     }
 }
 
-/// What a JWT says.
+/// The claims of a JWT.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap_or_default();
     let bytes = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Several people doing allowed and forbidden things, alone and at once, while the clock moves and calls fail: after every
-//! batch of batch the whole table is held against what it must be and against what people were told.
+//! Runs several people who perform allowed and forbidden operations, alone and concurrently, while the clock moves and
+//! calls fail. After every batch of operations, the whole table is compared with the invariants and with the responses.
 //!
 //! `SIMULATION_SEED=7 SIMULATION_FAULTS=20 cargo test -p tests --test all simulation` replays one seed;
 //! `SIMULATION_SEEDS=1000` runs more of them, `SIMULATION_FROM=5000` others.
@@ -32,15 +32,15 @@ use run::run_seed;
 
 use crate::support::logs::Logs;
 
-/// Of a hundred calls to the table, how many meet a fault: a seed's level is picked by its number.
+/// Percentage of calls to the table that meet a fault; the number of the seed selects the level.
 const LEVELS: [u32; 3] = [0, 5, 20];
-/// Seeds of the ordinary run.
+/// Number of seeds of an ordinary run.
 const SEEDS: u64 = 24;
-/// Seeds at once: with faults, most of their time is spent waiting.
+/// Seeds that run concurrently: under faults, a seed mostly waits.
 const CONCURRENT_SEEDS: usize = 6;
 
 fn environment_number(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "which seeds to run is the tester's to say")]
+    #[expect(clippy::disallowed_methods, reason = "the environment selects the seeds")]
     let value = std::env::var(name).ok();
     value.and_then(|value| value.parse().ok())
 }
@@ -50,7 +50,7 @@ fn level(seed: u64) -> u32 {
     percent.unwrap_or(LEVELS[usize::try_from(seed % 3).unwrap()])
 }
 
-/// Lives a seed on this thread, whose log is kept.
+/// Runs a seed on this thread and records its log.
 fn run_seed_on_thread(seed: u64) -> Counters {
     let logs = Logs::default();
     let _kept = logs.keep();
@@ -66,7 +66,7 @@ fn run_seed_on_thread(seed: u64) -> Counters {
     let counters = runtime.block_on(run_seed(seed, conditions, logs));
     if !counters.findings.faults.is_empty() {
         println!(
-            "seed {seed} at {percent} %:\n  {}\n{}\nreplay it: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",
+            "seed {seed} at {percent} %:\n  {}\n{}\nreplay with: SIMULATION_SEED={seed} SIMULATION_FAULTS={percent} cargo test -p tests --test all simulation\n",
             counters.recent_operations.join("\n  "),
             counters.findings.faults.join("\n")
         );
@@ -102,5 +102,5 @@ fn invariants_hold_under_faults() {
     });
     let (total, failed) = (total.into_inner().unwrap(), failed.into_inner().unwrap());
     println!("{total}");
-    assert!(failed.is_empty(), "seeds {failed:?} found what must not be");
+    assert!(failed.is_empty(), "seeds {failed:?} broke an invariant");
 }

@@ -1,4 +1,4 @@
-//! What people do, and what came of it.
+//! The operations of the simulation and their results.
 
 use std::net::IpAddr;
 
@@ -7,12 +7,12 @@ use shared::clock::Time;
 
 use super::ledger::Ledger;
 
-/// Somebody of the simulation, by number.
+/// Index of a person of the simulation.
 pub type PersonIndex = usize;
-/// Tokens that somebody was received_at, by their place in the ledger.
+/// Index of a person's tokens in the ledger.
 pub type TokenIndex = usize;
 
-/// Something to be done. Ids are the ones that were known when it was planned.
+/// An operation to perform. Its ids are the ones that were known when it was planned.
 #[derive(Clone, Debug)]
 pub enum Operation {
     Register {
@@ -65,7 +65,7 @@ pub enum Operation {
         invitation: String,
         expires_at: String,
     },
-    /// Accepts by a link, with a bearer token, a password, or neither.
+    /// Accepts an invitation by its link, with a bearer token, a password, or neither.
     Accept {
         who: PersonIndex,
         invitation: String,
@@ -92,7 +92,7 @@ pub enum Operation {
         token: TokenIndex,
         target: String,
     },
-    /// The queue delivers usage records, by their places in the ledger.
+    /// The queue delivers usage records, given by their indexes in the ledger.
     IngestUsage {
         records: Vec<usize>,
     },
@@ -100,7 +100,7 @@ pub enum Operation {
         workspace: String,
     },
     RetryMails,
-    /// The mail service tells of an invitation's mail.
+    /// The mail service reports an event of an invitation's mail.
     MailEvent {
         kind: &'static str,
         invitation: String,
@@ -108,7 +108,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Its name in the summary.
+    /// Name of the operation in the summary.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
@@ -136,7 +136,7 @@ impl Operation {
         }
     }
 
-    /// Whether nobody asks for it.
+    /// Whether a trigger performs the operation.
     pub fn is_trigger(&self) -> bool {
         matches!(
             self,
@@ -144,7 +144,7 @@ impl Operation {
         )
     }
 
-    /// Whose access token it is done with.
+    /// The access token that the operation is performed with.
     pub fn token(&self) -> Option<TokenIndex> {
         match self {
             Self::LogOut { token }
@@ -164,7 +164,7 @@ impl Operation {
         }
     }
 
-    /// Who does it; nobody where a trigger does.
+    /// The person who performs the operation; none for a trigger.
     pub fn who(&self, ledger: &Ledger) -> Option<PersonIndex> {
         match self {
             Self::Register { who, .. }
@@ -177,7 +177,7 @@ impl Operation {
         }
     }
 
-    /// The invitation that it is about.
+    /// The invitation that the operation is about.
     pub fn invitation(&self) -> Option<&str> {
         match self {
             Self::Resend { invitation, .. }
@@ -191,30 +191,30 @@ impl Operation {
     }
 }
 
-/// What an answer says of the performed.
+/// What the response says about the outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is done.
+    /// The operation was applied.
     Done,
-    /// It is not done.
+    /// The operation was not applied.
     Refused,
-    /// It may be done or not.
+    /// The operation may have been applied.
     Unknown,
 }
 
-/// What nobody answers whose process ended.
+/// Error code of an operation whose process ended before the response.
 pub const KILLED: &str = "KILLED";
 
-/// Something that was done.
+/// An operation that was performed, with its response.
 #[derive(Clone, Debug)]
 pub struct PerformedOperation {
     pub operation: Operation,
-    /// The idempotency key that it came with.
+    /// The idempotency key of the request.
     pub key: Option<String>,
     pub started: Time,
     pub ended: Time,
     pub status: u16,
-    /// The error's code, empty for none.
+    /// The code of the error; empty for a success.
     pub code: String,
     pub body: Value,
     pub text: String,
@@ -233,7 +233,7 @@ impl PerformedOperation {
         self.outcome() == Outcome::Done
     }
 
-    /// In a line, without secrets.
+    /// Describes the operation in one line without secrets.
     pub fn summary(&self, ledger: &Ledger) -> String {
         let operation = match &self.operation {
             Operation::Accept {
@@ -268,7 +268,7 @@ impl PerformedOperation {
     }
 }
 
-/// Somebody of the simulation.
+/// A person of the simulation.
 #[derive(Clone, Debug)]
 pub struct Participant {
     pub email: String,

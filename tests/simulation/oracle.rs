@@ -1,4 +1,4 @@
-//! What a performed must be answered when nothing else is done beside it: the contract, on what the table held before.
+//! The contract: the correct responses to an operation that runs alone, derived from the table before it.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::snapshot::{
     user_of_email, workspace,
 };
 
-/// Status and code; no code for a performed that is done.
+/// Status and error code; the code is empty for a success.
 pub type Expected = (u16, &'static str);
 
 const LIMITED: Expected = (429, "RATE_LIMITED");
 
-/// The answers that are right; none when nobody can say.
+/// The correct responses; none when the outcome cannot be predicted.
 pub fn expected(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec<Expected>> {
     idempotency::expected(snapshot, performed, without_key(snapshot, performed))
 }
 
-/// The answers that are right without an idempotency key.
+/// The correct responses without an idempotency key.
 fn without_key(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec<Expected>> {
     let now = performed.ended;
     match &performed.operation {
@@ -82,7 +82,7 @@ fn without_key(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Optio
     }
 }
 
-/// What a member of `home` with `role` is answered.
+/// The correct responses to a member of `home` with `role`.
 fn member(
     snapshot: &Snapshot<'_>,
     operation: &Operation,
@@ -164,7 +164,7 @@ fn member(
                 LinkState::Accepted => (400, "INVITATION_USED"),
                 LinkState::Revoked => (400, "INVITATION_REVOKED"),
                 LinkState::Expired if resends => (400, "INVITATION_EXPIRED"),
-                // Nobody accepts it any more, but its row is there to be cleared away.
+                // The invitation can no longer be accepted, but its pending row may still exist.
                 LinkState::NoLongerValid => {
                     let answers = [(200, ""), (400, "INVITATION_REVOKED"), (400, "INVITATION_EXPIRED")];
                     return Some(answers.into_iter().chain(limited(may)).collect());
@@ -192,20 +192,20 @@ fn member(
     }
 }
 
-/// The role that an e-mail's pending invitation in a workspace is for.
+/// The role of the pending invitation of an e-mail address in a workspace.
 fn guarded_role(snapshot: &Snapshot<'_>, email: &str, home: &str) -> Option<String> {
     let guard = item(snapshot.before, &format!("EMAIL#{email}"), &format!("GUARD#{home}"))?;
     invitation(snapshot.before, &text(guard, "invitation_id")).map(|row| text(row, "role"))
 }
 
-/// Where an invitation stands.
+/// The state of an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinkState {
     Pending,
     Expired,
     Accepted,
     Revoked,
-    /// Its e-mail joined second_environment, or its inviter lost the right to send it.
+    /// The e-mail address joined another workspace, or the inviter lost the right to send the invitation.
     NoLongerValid,
     NotFound,
 }
@@ -339,7 +339,7 @@ fn refresh(snapshot: &Snapshot<'_>, token: usize, performed: &PerformedOperation
     if !is_within(session.since, session.since, super::ledger::REFRESH_S, now)? {
         return revoked;
     }
-    // When within the performed it was decided, which a fault may draw out for seconds, nobody can say.
+    // A fault may delay the decision by seconds, so the time of the decision is not known exactly.
     let (least, most) = (performed.started.since(session.since), now.since(session.since));
     match session.generation.checked_sub(held.generation)? {
         0 => Some(vec![(200, "")]),

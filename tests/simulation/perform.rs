@@ -12,17 +12,17 @@ use crate::support::fault_injection::{Kill, killed};
 use crate::support::harness::{Person, World};
 use crate::support::usage_support;
 
-/// Something to be done, and how.
+/// An operation and how to perform it.
 #[derive(Clone, Debug)]
 pub struct Task {
     pub operation: Operation,
-    /// The idempotency key that it comes with.
+    /// The idempotency key of the request.
     pub key: Option<String>,
-    /// Where its process ends.
+    /// The call at which the process ends.
     pub kill: Option<Kill>,
 }
 
-/// Does it.
+/// Performs the operation and returns it with its response.
 pub async fn perform(world: &World, people: &[Participant], ledger: &Ledger, task: Task) -> PerformedOperation {
     let Task { operation, key, kill } = task;
     let started = world.clock.now();
@@ -39,7 +39,7 @@ pub async fn perform(world: &World, people: &[Participant], ledger: &Ledger, tas
             (answer.status.as_u16(), code, answer.body, answer.text)
         })
     };
-    // As the gateway answers when the function is gone.
+    // The gateway responds with 502 when the function ends.
     let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
     PerformedOperation {
         operation,
@@ -53,7 +53,7 @@ pub async fn perform(world: &World, people: &[Participant], ledger: &Ledger, tas
     }
 }
 
-/// The person with these tokens, or without any.
+/// The person with the given tokens, or without tokens.
 pub fn person<'w>(
     world: &'w World,
     people: &[Participant],
@@ -151,7 +151,7 @@ async fn request(
         | Operation::RollUp { .. }
         | Operation::RetryMails
         | Operation::MailEvent { .. } => {
-            unreachable!("a trigger is nobody's request")
+            unreachable!("a trigger is not a request")
         }
     }
 }
@@ -181,7 +181,7 @@ async fn trigger(world: &World, ledger: &Ledger, operation: &Operation) -> Resul
                 .await
                 .map(|answer| parsed(&answer))
         }
-        _ => unreachable!("a request is no trigger"),
+        _ => unreachable!("a request is not a trigger"),
     }
 }
 

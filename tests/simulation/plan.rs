@@ -1,4 +1,4 @@
-//! Chooses what is done next: allowed and forbidden things, alone, side by side, and about the same thing at once.
+//! Plans the next operations: allowed and forbidden ones, alone, concurrent, and concurrent on one subject.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::support::invariants::Table;
 
 const ROLES: [&str; 4] = ["owner", "manager", "field_worker", "member"];
 
-/// What is known to whoever plans.
+/// The state from which operations are planned.
 pub struct Planner<'a> {
     pub random: &'a mut StdRng,
     pub ledger: &'a mut Ledger,
     pub table: &'a Table,
     pub people: &'a [Participant],
-    /// Invitations whose mail the mail service took.
+    /// Invitations whose mail the mail service accepted.
     pub mailed: &'a [String],
     pub now: Time,
 }
 
 impl Planner<'_> {
-    /// Something that `who` needs tokens for; without tokens they get some.
+    /// An operation of `who` that needs tokens; without valid tokens, `who` first refreshes or logs in.
     fn with_token(
         &mut self,
         who: PersonIndex,
@@ -41,7 +41,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Everybody who has a session but no access token in time takes up work again.
+    /// Refreshes or logs in for everyone who has an account and no valid access token.
     pub fn renew_sessions(&mut self) -> Vec<Operation> {
         let mut operations = Vec::new();
         for who in 0..self.people.len() {
@@ -61,7 +61,7 @@ impl Planner<'_> {
         operations
     }
 
-    /// Founders ask others in.
+    /// The first owners invite the other people.
     pub fn initial_invitations(&mut self, founders: usize) -> Vec<Operation> {
         let mut operations = Vec::new();
         for who in founders..self.people.len().saturating_sub(2) {
@@ -76,7 +76,7 @@ impl Planner<'_> {
         operations
     }
 
-    /// They come.
+    /// The invited people accept.
     pub fn initial_acceptances(&mut self, founders: usize) -> Vec<Operation> {
         (founders..self.people.len().saturating_sub(2))
             .filter_map(|who| {
@@ -97,7 +97,7 @@ impl Planner<'_> {
         if self.account(who).is_some() {
             return self.log_in(who);
         }
-        // Somebody without an account waits for an invitation, mostly.
+        // A person without an account mostly waits for an invitation.
         if self.chance(25) {
             return self.register(who);
         }
@@ -325,7 +325,7 @@ impl Planner<'_> {
         let (new, old): (Vec<usize>, Vec<usize>) =
             (0..self.ledger.records.len()).partition(|at| self.ledger.records[*at].state != RecordState::Counted);
         let mut records: Vec<usize> = new.into_iter().rev().take(10).collect();
-        // A queue delivers at least once.
+        // The queue may deliver a record more than once.
         records.extend(old.choose_multiple(self.random, 2));
         Operation::IngestUsage { records }
     }
@@ -343,7 +343,7 @@ impl Planner<'_> {
         Some(Operation::MailEvent { kind, invitation })
     }
 
-    /// One person does one thing more often than its limit permits.
+    /// One person repeats an operation more often than its limit permits.
     pub fn calls_above_a_limit(&mut self) -> Vec<Operation> {
         let who = self.actor();
         let which = [0, 0, 1, 1, 2, 3, 3].choose(self.random).copied().unwrap_or(0);
@@ -364,7 +364,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Everybody wants something else of one invitation.
+    /// Several people perform different operations on one invitation.
     pub fn concurrent_on_one_invitation(&mut self) -> Vec<Operation> {
         let pending: Vec<(String, String)> = items_of(self.table, "invitation")
             .filter(|row| row["end"].is_null())
@@ -415,7 +415,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Somebody uses their tokens while others decide about them.
+    /// A person uses tokens while other people change the membership.
     pub fn concurrent_on_one_person(&mut self) -> Vec<Operation> {
         let who = self.participant();
         let (Some(target), Some((home, _))) = (self.account(who), self.home(who)) else {

@@ -1,4 +1,4 @@
-//! What is tried between batch, and what must be so when all is over.
+//! Requests with ended tokens after each batch, and the checks at the end of a seed.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use super::run::Simulation;
 use super::snapshot::{items_of, pending, text};
 use crate::support::invariants::Table;
 
-/// Tokens that are tried after a batch at most.
+/// Largest number of tokens that are probed after a batch.
 const PROBES_MAX: usize = 8;
 
 impl Simulation<'_> {
-    /// I6: tokens that have ended are tried, and refused. Where nobody could say, the answer decides.
+    /// I6: tokens that have ended are refused. For a token of unknown state, the response decides.
     pub async fn probe(&mut self) {
         let in_second_environment = self.second_environment.is_some() && self.random.random();
         let now = self.environment(in_second_environment).clock.now();
@@ -48,7 +48,7 @@ impl Simulation<'_> {
             for answer in [read, refreshed] {
                 self.counters.findings.expect("I6", answer.status == 401, || {
                     format!(
-                        "tokens of person {}, session {} have ended, as {}, and are answered {}",
+                        "ended tokens of person {}, session {} ({}): expected 401, actual {}",
                         held.who, held.session, held.reason, answer.status
                     )
                 });
@@ -65,15 +65,18 @@ impl Simulation<'_> {
             let answer = holder.get("/auth/me").await;
             match answer.status.as_u16() {
                 200 => self.ledger.tokens[at].state = TokenState::Valid,
-                401 => self.ledger.tokens[at].end("it was refused"),
+                401 => self.ledger.tokens[at].end("a request with it was refused"),
                 other => self.counters.findings.expect("contract", false, || {
-                    format!("a look without faults is answered {other}: {}", answer.text)
+                    format!(
+                        "GET /auth/me without faults: expected 200 or 401, actual {other}: {}",
+                        answer.text
+                    )
                 }),
             }
         }
     }
 
-    /// Without faults everything that was left half-way is seen to: records, sums, mails.
+    /// Without faults, all unfinished work is completed: records, sums, mails.
     pub async fn finish(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
@@ -110,9 +113,11 @@ impl Simulation<'_> {
             .await;
         let again = sums(&self.table);
         let findings = &mut self.counters.findings;
-        findings.expect("I8", once == again, || "a rerun changed a sum".to_owned());
+        findings.expect("I8", once == again, || "a second roll-up changed a sum".to_owned());
         let news = items_of(&self.table, "usage-dirty-marker").count();
-        findings.expect("I8", news == 0, || format!("{news} news were left behind"));
+        findings.expect("I8", news == 0, || {
+            format!("{news} dirty markers remain after the roll-up")
+        });
         for seconds in [61, 3700, 3700] {
             self.advance_clocks(seconds);
             self.perform_batch(vec![Operation::RetryMails]).await;
@@ -122,7 +127,7 @@ impl Simulation<'_> {
             let Some(row) = pending(&self.table, &id) else { continue };
             let seen_to = row["delivery"]["status"] != "queued";
             self.counters.findings.expect("I9", seen_to, || {
-                format!("the mail of {id} is forgotten: {}", row["delivery"])
+                format!("the mail of invitation {id} is still queued: {}", row["delivery"])
             });
         }
     }

@@ -1,4 +1,4 @@
-//! What people know after a batch: what they were told, and where they were not told, what the table says.
+//! Updates the ledger after a batch: from the responses, and from the table where a response is missing.
 
 use local::mailbox::Mail;
 
@@ -13,22 +13,22 @@ use super::snapshot::{
 };
 use crate::support::invariants::{Findings, Table};
 
-/// What a batch taught, to be written down once it was judged.
+/// Observations of a batch, which are recorded in the ledger after the batch was checked.
 #[derive(Default)]
 pub struct Observations {
-    /// Users whose earlier tokens have ended, and why.
+    /// Users whose earlier tokens have ended, with the reason.
     ended: Vec<(String, &'static str)>,
-    /// Invitations whose links have ended, and why.
+    /// Invitations whose links have ended, with the reason.
     links: Vec<(String, &'static str)>,
-    /// E-mails of new accounts, and what their password may be.
+    /// E-mail addresses of new accounts, with their possible passwords.
     passwords: Vec<(String, Vec<String>)>,
-    /// Users whose new tokens may have ended at once.
+    /// Users whose new tokens may have ended immediately.
     uncertain_users: Vec<String>,
-    /// Invitations of which nobody can say whether their inviter lost the right before or after sending them.
+    /// Invitations whose inviter lost the right either before or after sending them.
     uncertain_links: Vec<String>,
 }
 
-/// Reads the observations off a batch.
+/// Derives the observations from a batch.
 pub fn observe(snapshot: &Snapshot<'_>) -> Observations {
     let mut observations = Observations::default();
     observe_ended_tokens(snapshot, &mut observations);
@@ -117,7 +117,7 @@ fn observe_ended_links(snapshot: &Snapshot<'_>, observations: &mut Observations)
         let (email, by) = (text(row, "email"), text(row, "invited_by"));
         let mut end = |reason| observations.links.push((id.clone(), reason));
         if invitation(snapshot.after, &id).is_none_or(|row| !row["end"].is_null()) {
-            end("the table says that it ended");
+            end("the table shows its end");
         }
         if invite_epoch(snapshot.after, &email) > invite_epoch(snapshot.before, &email) {
             end("its e-mail joined a workspace");
@@ -143,14 +143,14 @@ fn observe_ended_links(snapshot: &Snapshot<'_>, observations: &mut Observations)
     }
 }
 
-/// Invitations that were made while somebody decided about their inviter.
+/// Invitations that were created while an operation on their inviter ran.
 fn observe_uncertain_links(snapshot: &Snapshot<'_>, observations: &mut Observations) {
     for row in items_of(snapshot.after, "invitation") {
         let (id, by) = (text(row, "id"), text(row, "invited_by"));
         if invitation(snapshot.before, &id).is_some() {
             continue;
         }
-        // It was made just before its e-mail invite_epoch, and whoever joined did not see it.
+        // The invitation was created just before its e-mail address joined, so accepting did not end it.
         if row["invite_epoch"].as_u64().unwrap_or(0) < invite_epoch(snapshot.after, &text(row, "email")) {
             observations.links.push((id, "its e-mail joined a workspace"));
             continue;
@@ -169,7 +169,7 @@ fn observe_uncertain_links(snapshot: &Snapshot<'_>, observations: &mut Observati
     }
 }
 
-/// Writes the observations down.
+/// Records the observations in the ledger.
 pub fn reconcile(
     ledger: &mut Ledger,
     observations: Observations,
@@ -180,9 +180,9 @@ pub fn reconcile(
     let earlier = ledger.tokens.len();
     let account = |email: &str| user_of_email(after, email).or_else(|| user_of_email(before, email));
     for performed in batch {
-        // A repetition costs nothing.
+        // A repeated request is not charged.
         if !(performed.is_done() && idempotency::is_repeated_request(performed, ledger)) {
-            // It may have been charged when it was first asked for, or beside it.
+            // A concurrent or earlier request with the same key may have been charged instead.
             let same = batch
                 .iter()
                 .filter(|other| performed.key.is_some() && other.key == performed.key);
@@ -195,14 +195,14 @@ pub fn reconcile(
         if performed.is_done() {
             let known = ledger.tokens.len();
             ledger.record_tokens(performed);
-            // Whose link a stranger opened, theirs the account is.
+            // The tokens belong to the account of the link's e-mail address, not to the person who used the link.
             let email = text(&performed.body["user"], "email");
             match (
                 ledger.tokens.get_mut(known),
                 emails.iter().position(|known| *known == email),
             ) {
                 (Some(held), Some(who)) => held.who = who,
-                // A guest's, who plays no part.
+                // The account belongs to a guest, who performs no operations.
                 (Some(_), None) => ledger.tokens.truncate(known),
                 (None, _) => {}
             }
@@ -253,7 +253,7 @@ pub fn reconcile(
     }
 }
 
-/// A token that was once refused as revoked, and a session whose old refresh token was used again, have ended.
+/// A token that was refused as revoked has ended, and so has the session of a reused refresh token.
 fn record_refused_tokens(ledger: &mut Ledger, performed: &PerformedOperation) {
     if performed.code != "TOKEN_REVOKED" {
         return;
@@ -266,7 +266,7 @@ fn record_refused_tokens(ledger: &mut Ledger, performed: &PerformedOperation) {
         }
         operation => {
             if let Some(token) = operation.token() {
-                ledger.tokens[token].end("it was refused");
+                ledger.tokens[token].end("a request with it was refused");
             }
         }
     }
@@ -291,7 +291,8 @@ fn record_usage_results(ledger: &mut Ledger, performed: &PerformedOperation) {
     }
 }
 
-/// What limits counted; `is_charged_now` says that it was counted while the performed was done.
+/// Records the calls that limits counted; `is_charged_now` says that this request was certainly charged, not an earlier
+/// one.
 fn record_charges(
     ledger: &mut Ledger,
     performed: &PerformedOperation,
@@ -356,12 +357,12 @@ fn record_charges(
     }
 }
 
-/// I9, I5: judges new mails, and takes links out of them.
+/// I9, I5: checks new mails and records their links.
 pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, &Table), findings: &mut Findings) {
     for mail in new {
         let page = format!("{} {} {}", mail.subject, mail.text, mail.html);
         let Some(id) = mail.tags.get("invitation") else {
-            // A notice to an owner.
+            // The mail is a notice to an owner.
             let user_id = user_of_email(after, &mail.to).or_else(|| user_of_email(before, &mail.to));
             let homes = [before, after].map(|table| user_id.as_ref().and_then(|id| membership(table, id)));
             let homes: Vec<_> = homes.into_iter().flatten().filter(|(_, role)| is_owner(role)).collect();
@@ -370,27 +371,31 @@ pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, 
                 homes.iter().any(own)
             };
             findings.expect("I5", marks(&page).all(known), || {
-                format!("a notice to {} is of another's workspace", mail.to)
+                format!("a notice to {} contains data of another workspace", mail.to)
             });
             continue;
         };
         let row = [before, after].into_iter().find_map(|table| invitation(table, id));
         let Some(row) = row else {
-            findings.expect("I9", false, || format!("a mail is of no invitation: {id}"));
+            findings.expect("I9", false, || format!("a mail has the unknown invitation {id}"));
             continue;
         };
         let ended = invitation(before, id).is_some_and(|row| !row["end"].is_null());
-        findings.expect("I9", !ended, || format!("{id} had ended, and is mailed"));
+        findings.expect("I9", !ended, || {
+            format!("a mail was sent for the ended invitation {id}")
+        });
         findings.expect("I5", mail.to == text(row, "email"), || {
-            format!("the mail of {id} goes to {}", mail.to)
+            format!("the mail of invitation {id} was sent to {}", mail.to)
         });
         let home = text(row, "workspace_id");
         let at_home = marks(&page).all(|mark| ledger.marks.get(&home).is_some_and(|own| own == mark));
-        findings.expect("I5", at_home, || format!("the mail of {id} is of another's workspace"));
+        findings.expect("I5", at_home, || {
+            format!("the mail of invitation {id} contains data of another workspace")
+        });
         let copies = ledger.mail_counts.entry(id.clone()).or_default();
         *copies += 1;
         let once = *copies == 1 || ledger.may_send_twice;
-        findings.expect("I9", once, || format!("{id} is mailed again"));
+        findings.expect("I9", once, || format!("a second mail was sent for invitation {id}"));
         let secret = page.split_once("token=").map(|(_, rest)| {
             rest.chars()
                 .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
@@ -399,7 +404,9 @@ pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, 
         let told: String = secret.unwrap_or_default();
         if let Some(link) = ledger.links.get(id) {
             let same = link.secret == told;
-            findings.expect("I9", same, || format!("the mail of {id} has another link"));
+            findings.expect("I9", same, || {
+                format!("the mail of invitation {id} contains a different link")
+            });
         } else {
             ledger.secrets.push(told.clone());
             let link = Link {
@@ -412,7 +419,7 @@ pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, 
             };
             ledger.links.insert(id.clone(), link);
             if invitation(after, id).is_none_or(|row| !row["end"].is_null()) {
-                ledger.end_link(id, "the table says that it ended");
+                ledger.end_link(id, "the table shows its end");
             }
         }
     }
@@ -422,7 +429,7 @@ pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, 
         let claims = !matches!(row["delivery"]["status"].as_str(), Some("queued" | "failed"));
         let left = ledger.mail_counts.contains_key(&id);
         findings.expect("I9", left || !claims, || {
-            format!("the mail of {id} is said to be {}, and never left", row["delivery"])
+            format!("invitation {id}: delivery is {}, but no mail was sent", row["delivery"])
         });
         ledger.mails.insert(id, delivery_rank(&row["delivery"]));
     }

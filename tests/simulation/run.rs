@@ -1,4 +1,4 @@
-//! One seed: a world, its people, and what happens to them. After every batch of batch the whole table is read and judged.
+//! One seed: a world, its people and their operations. After every batch, the whole table is read and checked.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -27,38 +27,38 @@ use crate::support::harness::World;
 use crate::support::invariants::{self, Table};
 use crate::support::logs::Logs;
 
-/// Batches of batch in one seed.
+/// Batches of operations in one seed.
 const BATCHES: usize = 70;
 
 pub struct Simulation<'w> {
     pub world: &'w World,
-    /// Another environment, on another clock.
+    /// A second environment with a clock of its own.
     pub second_environment: Option<World>,
-    /// How many seconds that clock is ahead.
+    /// Seconds by which the second clock is ahead.
     pub skew_s: i64,
     pub random: StdRng,
     pub people: Vec<Participant>,
     pub emails: Vec<String>,
     pub ledger: Ledger,
     pub table: Table,
-    /// The batch whose end nobody knows: of the last batch, and while late writes are on their way, of those before.
+    /// Operations of earlier batches whose outcome is unknown and whose writes may still be applied.
     pub unresolved: Vec<PerformedOperation>,
-    /// Whether a late write was on its way when the table was last read.
+    /// Whether a late write was still possible when the table was last read.
     pub is_late_write_possible: bool,
-    /// What is to be triggered again.
+    /// Triggers whose process ended, and which are therefore called again.
     pub triggers_to_retry: Vec<Operation>,
-    /// Mails that were read.
+    /// Ids of the mails that were checked.
     pub mails_read: BTreeSet<String>,
     /// Invitations that were mailed.
     pub mailed: Vec<String>,
     pub logs: Logs,
     pub conditions: Conditions,
     pub counters: Counters,
-    /// The last batch, to be told when something is found.
+    /// Summaries of the last operations, printed when a check fails.
     pub recent_operations: Vec<String>,
 }
 
-/// Lives one seed.
+/// Runs one seed.
 pub async fn run_seed(seed: u64, conditions: Conditions, logs: Logs) -> Counters {
     let world = World::faulty(Faults::seeded(seed, conditions.percent)).await;
     let mut simulation = Simulation::new(&world, seed, conditions, logs).await;
@@ -82,7 +82,7 @@ pub async fn run_seed(seed: u64, conditions: Conditions, logs: Logs) -> Counters
 }
 
 impl<'w> Simulation<'w> {
-    /// The people of a seed, before anything happened.
+    /// Creates the people of a seed before the first operation.
     pub async fn new(world: &'w World, seed: u64, conditions: Conditions, logs: Logs) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let people: Vec<Participant> = (0..random.random_range(8..=12_u8))
@@ -133,7 +133,7 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// Some found workspaces and ask others in, who come.
+    /// Registers owners, who create workspaces and invite other people, who accept.
     pub async fn create_initial_state(&mut self) {
         let founders = self.random.random_range(2..=4);
         let operations: Vec<Operation> = (0..founders).map(|who| self.planner().register(who)).collect();
@@ -196,7 +196,7 @@ impl<'w> Simulation<'w> {
         }
     }
 
-    /// Does `operations` at once, and judges what came of it.
+    /// Performs `operations` concurrently and checks the result.
     pub async fn perform_batch(&mut self, operations: Vec<Operation>) {
         let task = |operation| Task {
             operation,
@@ -207,7 +207,7 @@ impl<'w> Simulation<'w> {
         self.perform_tasks(tasks).await;
     }
 
-    /// As [`Simulation::perform_batch`], under an idempotency key.
+    /// Does the same as [`Simulation::perform_batch`] under an idempotency key.
     async fn perform_with_key(&mut self, key: &str, operations: Vec<Operation>) {
         let task = |operation| Task {
             operation,
@@ -218,7 +218,7 @@ impl<'w> Simulation<'w> {
         self.perform_tasks(tasks).await;
     }
 
-    /// As [`Simulation::perform_batch`], by processes that end where it says.
+    /// Does the same as [`Simulation::perform_batch`] in processes that may end early.
     pub async fn perform_tasks(&mut self, tasks: Vec<Task>) {
         let mut placed = Vec::new();
         for task in tasks {
@@ -241,7 +241,7 @@ impl<'w> Simulation<'w> {
             if performed.code == KILLED {
                 *self.counters.faults.entry("killed".to_owned()).or_default() += 1;
                 self.ledger.may_send_twice = true;
-                // What triggers a function does so until it was heard.
+                // A trigger is repeated until it is acknowledged.
                 self.triggers_to_retry
                     .extend(performed.operation.is_trigger().then(|| performed.operation.clone()));
             }
@@ -266,7 +266,7 @@ impl<'w> Simulation<'w> {
         spared(self.probe()).await;
     }
 
-    /// One of the environments.
+    /// Returns one of the two environments.
     pub fn environment(&self, in_second_environment: bool) -> &World {
         match &self.second_environment {
             Some(second_environment) if in_second_environment => second_environment,
@@ -281,7 +281,7 @@ impl<'w> Simulation<'w> {
             *findings.checks.entry(rule).or_default() += count;
         }
         findings.faults.extend(table.faults);
-        // The marks of new workspaces are known from what they were called.
+        // The name of a new workspace contains its mark.
         note_marks(&mut self.ledger, after);
         let snapshot = Snapshot {
             before: &self.table,
@@ -296,7 +296,7 @@ impl<'w> Simulation<'w> {
             for performed in batch {
                 findings.expect("I12", performed.outcome() != Outcome::Unknown, || {
                     format!(
-                        "without a fault: {} {}",
+                        "unknown outcome without a fault: {} {}",
                         performed.summary(&self.ledger),
                         performed.text
                     )
@@ -317,7 +317,7 @@ impl<'w> Simulation<'w> {
         {
             let told = (performed.status, performed.code.as_str());
             findings.expect("contract", right.contains(&told), || {
-                format!("{} instead of {right:?}", performed.summary(&self.ledger))
+                format!("{}; expected one of {right:?}", performed.summary(&self.ledger))
             });
         }
         check_batch(&snapshot, findings);
@@ -353,7 +353,7 @@ impl<'w> Simulation<'w> {
             .secrets
             .iter()
             .find(|secret| logged.contains(secret.as_str()));
-        findings.expect("I15", shown.is_none(), || "the log shows a secret".to_owned());
+        findings.expect("I15", shown.is_none(), || "the log contains a secret".to_owned());
     }
 
     fn new_mails(&mut self) -> Vec<Mail> {

@@ -1,4 +1,4 @@
-//! What is done in which order: one performed, several at once, or a little recent_operations whose end only its beginning makes interesting.
+//! Sequences of steps: one operation, several concurrent ones, or a scripted sequence that reaches a specific state.
 
 use std::collections::VecDeque;
 
@@ -9,16 +9,16 @@ use super::operations::{Operation, PersonIndex, TokenIndex};
 use super::plan::Planner;
 use super::snapshot::{items_of, membership, text};
 
-/// One of the things that are done one after the other.
+/// A step of a sequence.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Deeds, all at once.
+    /// Operations that run concurrently.
     Perform(Vec<Operation>),
-    /// The same, under an idempotency key.
+    /// Concurrent operations under an idempotency key.
     PerformWithKey(String, Vec<Operation>),
-    /// Somebody accepts the newest invitation that they got.
+    /// The person accepts the newest invitation.
     AcceptNewest(PersonIndex),
-    /// So many seconds pass.
+    /// Advances the clock by seconds.
     Wait(i64),
 }
 
@@ -32,7 +32,7 @@ fn one_by_one(operations: impl IntoIterator<Item = Operation>) -> Script {
 }
 
 impl Planner<'_> {
-    /// What comes next.
+    /// Draws the next sequence.
     pub fn script(&mut self) -> Script {
         let script = match self.random.random_range(0..100) {
             0..34 => return one_by_one([self.operation()]),
@@ -53,7 +53,7 @@ impl Planner<'_> {
         script.unwrap_or_else(|| one_by_one([self.operation()]))
     }
 
-    /// Live tokens of a workspace's members of these roles, with whose they are.
+    /// Valid tokens of the members of a workspace with one of these roles, each with the id of its user.
     fn tokens_by_role(&self, home: &str, roles: &[&str]) -> Vec<(TokenIndex, String)> {
         let tokens_by_role = self.tokens_of(home).into_iter().filter_map(|token| {
             let who = self.ledger.tokens[token].who;
@@ -63,7 +63,7 @@ impl Planner<'_> {
         tokens_by_role.collect()
     }
 
-    /// Owners of one workspace demote and remove each other and themselves, all at once.
+    /// Owners of one workspace demote and remove each other and themselves concurrently.
     fn owners_demote_each_other(&mut self) -> Option<Script> {
         let homes: Vec<String> = items_of(self.table, "workspace")
             .filter(|row| row["owner_count"].as_u64().unwrap_or(0) > 1)
@@ -87,7 +87,7 @@ impl Planner<'_> {
         (operations.len() > 1).then(|| Script::from([Step::Perform(operations)]))
     }
 
-    /// Somebody is invited; who invited loses the right to, or time passes; then the link is used.
+    /// A person is invited; the inviter loses the right, or time passes; then the person uses the link.
     fn inviter_loses_right(&mut self) -> Option<Script> {
         let free: Vec<PersonIndex> = (0..self.people.len()).filter(|who| self.home(*who).is_none()).collect();
         let who = *free.choose(self.random)?;
@@ -125,7 +125,7 @@ impl Planner<'_> {
         ]))
     }
 
-    /// What the newest link of somebody is good for.
+    /// An acceptance with the newest link of a person.
     pub fn accept_newest(&mut self, who: PersonIndex) -> Vec<Operation> {
         let email = &self.people[who].email;
         let mut links = self.ledger.links.iter().rev();
@@ -143,7 +143,7 @@ impl Planner<'_> {
         }]
     }
 
-    /// Somebody who may do much at home tries it on another's.
+    /// An owner or manager acts on invitations and members of another workspace.
     fn attempts_on_another_workspace(&mut self) -> Option<Script> {
         let who = self.actor();
         let (home, _) = self.home(who)?;
@@ -181,7 +181,7 @@ impl Planner<'_> {
         Some(one_by_one(operations))
     }
 
-    /// Somebody whose tokens are in use loses what they have.
+    /// A person with valid tokens loses access or a role.
     fn person_loses_access(&mut self) -> Option<Script> {
         let homes: Vec<String> = items_of(self.table, "workspace").map(|row| text(row, "id")).collect();
         let home = homes.choose(self.random)?;
@@ -207,8 +207,9 @@ impl Planner<'_> {
         Some(one_by_one([look(), fall, look()]))
     }
 
-    /// Somebody asks for something under a key, once or several times at once, then again; then for something else; then
-    /// once more for the first.
+    /// Requests under one key: one or several concurrent ones, a repetition, a different request under the same key,
+    /// and the
+    /// first request again.
     fn repeated_idempotency_key(&mut self) -> Option<Script> {
         let who = self.actor();
         let token = self.token(who)?;
@@ -247,7 +248,7 @@ impl Planner<'_> {
         ]))
     }
 
-    /// A refresh token is used again, most of the time long after it was replaced.
+    /// A replaced refresh token is used again, mostly long after its replacement.
     fn reused_refresh_token(&mut self) -> Option<Script> {
         let tokens = self.ledger.tokens.iter().enumerate();
         let old = tokens.filter(|(_, held)| {

@@ -1,4 +1,4 @@
-//! Picks whom and what the next batch are about: mostly what fits, now and then what does not.
+//! Selects the subjects of the next operations: mostly valid ones, sometimes invalid ones.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -23,7 +23,7 @@ impl Planner<'_> {
             .to_string()
     }
 
-    /// A mark that no other workspace's data has.
+    /// A mark that occurs in the data of only one workspace.
     pub fn mark(&mut self) -> String {
         format!("zq{:08x}qz", self.random.random::<u32>())
     }
@@ -36,7 +36,7 @@ impl Planner<'_> {
         membership(self.table, &self.account(who)?)
     }
 
-    /// Tokens that somebody may use; now and then ones that have ended.
+    /// Tokens of a person; sometimes ones that have ended.
     pub fn token(&mut self, who: PersonIndex) -> Option<TokenIndex> {
         let ended_too = self.chance(8);
         let fits = |(_, held): &(usize, &HeldTokens)| {
@@ -55,7 +55,7 @@ impl Planner<'_> {
         own.choose(self.random).copied()
     }
 
-    /// Tokens whose access has run out, and which can be had anew.
+    /// Tokens whose access token has expired and whose refresh token is current.
     pub fn refreshable(&mut self, who: PersonIndex) -> Option<TokenIndex> {
         let fits = |held: &HeldTokens| {
             let current = self.ledger.sessions.get(&held.session);
@@ -66,7 +66,7 @@ impl Planner<'_> {
         self.ledger.tokens.iter().rposition(fits)
     }
 
-    /// Somebody, most of the time somebody who may do much.
+    /// A random person, mostly an owner or a manager.
     pub fn actor(&mut self) -> PersonIndex {
         let high: Vec<PersonIndex> = (0..self.people.len())
             .filter(|who| {
@@ -80,7 +80,7 @@ impl Planner<'_> {
         }
     }
 
-    /// An invitation: of the own workspace, ended too; of another; of none.
+    /// An invitation of the own workspace (pending or ended), of another workspace, or an unknown id.
     pub fn invitation(&mut self, token: TokenIndex) -> String {
         let home = self.home(self.ledger.tokens[token].who).map(|(home, _)| home);
         let own = |row: &&serde_json::Value| home.as_ref().is_some_and(|home| row["workspace_id"] == home.as_str());
@@ -98,7 +98,7 @@ impl Planner<'_> {
         some.choose(self.random).cloned().unwrap_or_else(|| self.stray_id())
     }
 
-    /// Somebody to act on: of the own workspace, oneself too; of another; nobody.
+    /// A user of the own workspace (or the person itself), of another workspace, or an unknown id.
     pub fn target(&mut self, token: TokenIndex) -> String {
         let who = self.ledger.tokens[token].who;
         let home = self.home(who).map(|(home, _)| home);
@@ -118,7 +118,7 @@ impl Planner<'_> {
         some.choose(self.random).cloned().unwrap_or_else(|| self.stray_id())
     }
 
-    /// A link, most of the time one that its addressee could use.
+    /// A link, mostly one that its recipient can use.
     pub fn link(&mut self, of: Option<PersonIndex>) -> Option<(String, String, PersonIndex)> {
         let person = |email: &str| self.people.iter().position(|participant| participant.email == email);
         let any = self.random.random_range(0..100) < 30;
@@ -139,7 +139,7 @@ impl Planner<'_> {
         Some(((*id).clone(), secret, addressee))
     }
 
-    /// Live tokens of a workspace's members.
+    /// Valid tokens of a workspace's members.
     pub fn tokens_of(&self, home: &str) -> Vec<TokenIndex> {
         let here = |who: PersonIndex| self.home(who).is_some_and(|(workspace, _)| workspace == home);
         let tokens = self.ledger.tokens.iter().enumerate();
@@ -155,7 +155,7 @@ impl Planner<'_> {
         all.choose(self.random).cloned()
     }
 
-    /// Items whose time has run out: the table may have deleted them, or not.
+    /// Expired items, which TTL may have deleted already.
     pub fn expired_items(&mut self) -> Vec<(String, String)> {
         let now = u64::try_from(self.now.as_seconds()).unwrap_or(0);
         let past = |row: &serde_json::Value| row["ttl"].as_u64().is_some_and(|ttl| ttl < now);

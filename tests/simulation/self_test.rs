@@ -1,4 +1,4 @@
-//! The simulation's judges are judged: each invariant is broken, and must be found broken.
+//! Tests of the checks: each invariant is broken, and a finding must name it.
 
 mod mails_and_counts;
 mod responses;
@@ -22,7 +22,7 @@ use crate::support::harness::World;
 use crate::support::invariants::{Findings, Table};
 use crate::support::logs::Logs;
 
-/// A performed that nobody did, answered with `status` and `body`.
+/// An operation that was not performed, with the given response.
 fn response_to(
     simulation: &Simulation<'_>,
     operation: Operation,
@@ -55,7 +55,7 @@ fn snapshot<'a>(simulation: &'a Simulation<'_>, after: &'a Table, batch: &'a [Pe
     }
 }
 
-/// What is found of `batch` when the table became `after`.
+/// The findings for `batch` when the table became `after`.
 fn faults_of(simulation: &Simulation<'_>, after: &Table, batch: &[PerformedOperation]) -> Vec<String> {
     let mut findings = Findings::default();
     let snapshot = snapshot(simulation, after, batch);
@@ -69,14 +69,14 @@ fn faults_of(simulation: &Simulation<'_>, after: &Table, batch: &[PerformedOpera
 #[track_caller]
 fn assert_reported(rule: &str, faults: &[String]) {
     let seen = faults.iter().any(|fault| fault.starts_with(&format!("{rule}: ")));
-    assert!(seen, "nobody sees that {rule} is broken: {faults:?}");
+    assert!(seen, "no finding for broken {rule}: {faults:?}");
 }
 
-/// The table with its first item of `entity` that `which` changed.
+/// The table with the first item of `entity` that `change` changed.
 fn changed(table: &Table, entity: &str, change: impl Fn(&mut Value) -> bool) -> Table {
     let mut broken = table.clone();
     let mut items = broken.values_mut().filter(|item| item["entity"] == entity);
-    assert!(items.any(change), "there is no such {entity}");
+    assert!(items.any(change), "no {entity} was changed");
     broken
 }
 
@@ -156,7 +156,7 @@ async fn changes_without_an_operation_are_reported() {
     });
     assert_reported("I3", &faults_of(&simulation, &ended, &[]));
     for entity in ["workspace", "user", "invitation"] {
-        // Nobody made what was not there before.
+        // The items appear without an operation that creates them.
         let mut without = simulation.table.clone();
         without.retain(|_, item| item["entity"] != entity);
         let after = std::mem::replace(&mut simulation.table, without);
@@ -202,7 +202,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
         .await;
     assert!(
         simulation.is_late_write_possible && simulation.unresolved.len() == 1,
-        "it is under way"
+        "the late write is pending"
     );
     let early = simulation.table.clone();
     for seconds in 0..2 {
@@ -210,7 +210,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
         assert_eq!(
             simulation.unresolved.len(),
             1,
-            "after {seconds} batches it is forgotten"
+            "the operation is not unresolved any more after {seconds} batches"
         );
     }
     world.faults.landed().await;
@@ -218,7 +218,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
     simulation.perform_batch(vec![Operation::RetryMails]).await;
     assert!(
         simulation.table.values().any(|row| row["name"] == name.as_str()),
-        "it did not land"
+        "the late write was not applied"
     );
     assert_eq!(simulation.counters.findings.faults, [""; 0]);
     assert!(simulation.unresolved.is_empty() && !unresolved.is_empty());

@@ -1,4 +1,4 @@
-//! A batch of batch between two readings of the table: who was where, and who may have done what.
+//! A batch of operations between two readings of the table: memberships and possible rights.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ pub fn pending<'t>(table: &'t Table, id: &str) -> Option<&'t Value> {
     item(table, &format!("WS#{workspace}"), &format!("PENDING#{id}"))
 }
 
-/// The workspace a user is in, and the role there.
+/// The workspace that a user belongs to, and the role there.
 pub fn membership(table: &Table, user_id: &str) -> Option<(String, String)> {
     let membership = &user(table, user_id)?["membership"];
     membership
@@ -51,7 +51,7 @@ pub fn membership(table: &Table, user_id: &str) -> Option<(String, String)> {
         .then(|| (text(membership, "workspace_id"), text(membership, "role")))
 }
 
-/// The sessions that the table has of a user.
+/// The sessions of a user: id, generation and the time of the last refresh.
 pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
     let sessions = user(table, user_id).and_then(|user| user["sessions"].as_object());
     let sessions = sessions.into_iter().flatten();
@@ -63,13 +63,13 @@ pub fn sessions_of(table: &Table, user_id: &str) -> Vec<(String, u64, Time)> {
         .collect()
 }
 
-/// How often an e-mail joined a workspace.
+/// The number of times that an e-mail address joined a workspace.
 pub fn invite_epoch(table: &Table, email: &str) -> u64 {
     let email = item(table, &format!("EMAIL#{email}"), "EMAIL");
     email.and_then(|email| email["invite_epoch"].as_u64()).unwrap_or(0)
 }
 
-/// The higher, the more.
+/// Orders the roles: a higher rank permits more.
 pub fn rank(role: &str) -> u8 {
     match role {
         "owner" => 3,
@@ -79,7 +79,7 @@ pub fn rank(role: &str) -> u8 {
     }
 }
 
-/// The contract's table of roles.
+/// The role matrix of the contract.
 pub fn may_update(actor: &str) -> bool {
     rank(actor) >= 2
 }
@@ -100,28 +100,28 @@ pub fn is_owner(actor: &str) -> bool {
     actor == "owner"
 }
 
-/// What happened, between two readings of the table.
+/// The state between two readings of the table.
 pub struct Snapshot<'a> {
     pub before: &'a Table,
     pub after: &'a Table,
-    /// What was done at once.
+    /// Operations that ran concurrently.
     pub batch: &'a [PerformedOperation],
-    /// What was done before, and whose end was not known: it may show only now.
+    /// Earlier operations with an unknown outcome; their effect may appear only now.
     pub unresolved: &'a [PerformedOperation],
-    /// Whether a write of an earlier performed may have been applied meanwhile.
+    /// Whether a write of an earlier operation may have been applied in between.
     pub is_late_write_possible: bool,
     pub ledger: &'a Ledger,
     pub people: &'a [Participant],
 }
 
 impl<'a> Snapshot<'a> {
-    /// Deeds that may have had an effect.
+    /// Operations that may have been applied.
     pub fn possibly_applied(&self) -> impl Iterator<Item = &'a PerformedOperation> + use<'a> {
         let batch = self.batch.iter().chain(self.unresolved);
         batch.filter(|performed| performed.outcome() != Outcome::Refused)
     }
 
-    /// The performed that nothing else was done beside, if there is such a one.
+    /// The operation, if no other operation could run concurrently with it.
     pub fn only_operation(&self) -> Option<&'a PerformedOperation> {
         match (self.batch, self.unresolved) {
             ([performed], []) if !self.is_late_write_possible => Some(performed),
@@ -129,14 +129,15 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// The account of whoever does it.
+    /// The account of the person who performs the operation.
     pub fn actor(&self, performed: &PerformedOperation) -> Option<String> {
         let email = &self.people[performed.operation.who(self.ledger)?].email;
         user_of_email(self.after, email).or_else(|| user_of_email(self.before, email))
     }
 
-    /// Workspaces that a user may have been in meanwhile, and roles that they may have had; what `except` did does not
-    /// count, so that no performed gives itself its right.
+    /// Workspaces that a user may have belonged to, and roles that the user may have had. The effect of `except` does
+    /// not
+    /// count, so that an operation cannot grant its own right.
     pub fn possible_memberships(
         &self,
         user_id: &str,
@@ -179,7 +180,7 @@ impl<'a> Snapshot<'a> {
         (workspaces, roles)
     }
 
-    /// Whether whoever did it may have had a role in `workspace` that permits it.
+    /// Whether the person may have had a role in `workspace` that permits the operation.
     pub fn is_permitted(
         &self,
         performed: &PerformedOperation,
@@ -193,7 +194,7 @@ impl<'a> Snapshot<'a> {
         workspaces.contains(workspace) && roles.iter().any(|role| permits(role))
     }
 
-    /// The e-mail of an invitation.
+    /// The e-mail address of an invitation.
     pub fn email_of(&self, id: &str) -> String {
         let row = [self.before, self.after]
             .into_iter()
@@ -201,7 +202,7 @@ impl<'a> Snapshot<'a> {
         row.map(|row| text(row, "email")).unwrap_or_default()
     }
 
-    /// What a performed may change: batch that share one of them contest it.
+    /// The subjects that an operation may change; operations with a common subject contest each other.
     pub fn subjects(&self, performed: &PerformedOperation) -> BTreeSet<String> {
         let mut subjects = BTreeSet::new();
         if let Some(id) = performed.operation.invitation() {
@@ -234,7 +235,7 @@ impl<'a> Snapshot<'a> {
         subjects
     }
 
-    /// Whether another performed may have undone what this one did.
+    /// Whether a concurrent operation may have undone the effect of `performed`.
     pub fn is_contested(&self, performed: &PerformedOperation) -> bool {
         let subjects = self.subjects(performed);
         self.possibly_applied()

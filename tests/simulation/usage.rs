@@ -1,4 +1,4 @@
-//! Usage against plain sums.
+//! Compares the usage counters with the sums of the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use super::operations::{Operation, PerformedOperation};
 use super::snapshot::{Snapshot, item, workspace};
 use crate::support::invariants::Findings;
 
-/// How old a record may be.
+/// Largest age of a record in seconds.
 const LATE_S: u64 = 35 * 24 * 3600;
 
-/// I8: without faults only records of no workspace, and of long ago, are not taken.
+/// I8: without faults, only records of unknown workspaces and late records are rejected.
 pub fn check_records_accepted(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
     let (Operation::IngestUsage { records }, true) = (&performed.operation, performed.is_done()) else {
         return;
@@ -20,11 +20,13 @@ pub fn check_records_accepted(snapshot: &Snapshot<'_>, performed: &PerformedOper
         let tables = [snapshot.before, snapshot.after];
         let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());
         let is_late = performed.ended.since(record.occurred_at) > seconds(LATE_S);
-        findings.expect("I8", is_late || !is_known, || format!("it is not taken: {record:?}"));
+        findings.expect("I8", is_late || !is_known, || {
+            format!("valid record was rejected: {record:?}")
+        });
     }
 }
 
-/// I8: what a day has is what was is_certain counted, and at most what may have been.
+/// I8: the counters of a day lie between the certainly counted and the possibly counted records.
 pub fn check_usage_counts(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let mut bounds: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
     for record in &snapshot.ledger.records {
@@ -50,7 +52,7 @@ pub fn check_usage_counts(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     }
     let days: BTreeSet<_> = bounds.keys().chain(counted.keys()).cloned().collect();
     for day in days {
-        // TTL may have taken the hours of days long past; their sums stay in the day.
+        // TTL may have deleted the hours of past days; the sums of the days remain.
         let (workspace, date) = &day;
         let month = date.get(..7).unwrap_or_default();
         let rolled_up = item(
@@ -69,7 +71,7 @@ pub fn check_usage_counts(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             && (least_deliveries..=most_deliveries).contains(&deliveries);
         findings.expect("I8", between, || {
             format!(
-                "{day:?}: {events} events of {least_events} to {most_events}, {deliveries} deliveries of {least_deliveries} to {most_deliveries}"
+                "{day:?}: {events} events, expected {least_events} to {most_events}; {deliveries} deliveries, expected {least_deliveries} to {most_deliveries}"
             )
         });
     }

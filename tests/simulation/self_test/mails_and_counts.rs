@@ -32,7 +32,7 @@ async fn wrong_mails_are_reported() {
     });
     assert_reported("I9", &read(&mut simulation, &ended, &mail));
     let mut astray = mail.clone();
-    astray.to = "somebody@example.com".to_owned();
+    astray.to = "other@example.com".to_owned();
     assert_reported("I5", &read(&mut simulation, &table, &astray));
     let mut gossip = mail.clone();
     gossip.text.push_str("zq00000000qz");
@@ -41,12 +41,12 @@ async fn wrong_mails_are_reported() {
     other.text = other.text.replace("token=", "token=x");
     other.html = other.text.clone();
     assert_reported("I9", &read(&mut simulation, &table, &other));
-    // Said to be sent, and never left.
+    // The delivery status is `sent`, but the mailbox has no mail.
     simulation.ledger.mail_counts.clear();
     let mut findings = Findings::default();
     check_mails(&mut simulation.ledger, &[], (&table, &table), &mut findings);
     assert_reported("I9", &findings.faults);
-    // Back from sent to queued.
+    // The delivery status goes back from `sent` to `queued`.
     let back = changed(&table, "pending", |row| {
         row["delivery"]["status"] = json!("queued");
         true
@@ -84,7 +84,11 @@ async fn wrong_usage_counts_are_reported() {
         hour["location_events"] = json!(14);
         true
     });
-    assert_eq!(faults_of(&simulation, &twice, &[]), [""; 0], "it may have been counted");
+    assert_eq!(
+        faults_of(&simulation, &twice, &[]),
+        [""; 0],
+        "a record of unknown state may have been counted"
+    );
     simulation.ledger.records.push(record(RecordState::Counted));
     assert_reported("I8", &faults_of(&simulation, &simulation.table, &[]));
 }
@@ -95,19 +99,18 @@ async fn calls_above_a_limit_are_reported() {
     let mut simulation = initial_simulation(&world).await;
     let performed = response_to(&simulation, Operation::RetryMails, 201, "", json!({}));
     for _ in 0..10 {
-        simulation.ledger.charge(INVITE, "somebody", &performed, true);
+        simulation.ledger.charge(INVITE, "other", &performed, true);
     }
     assert_eq!(simulation.ledger.excess(), [""; 0]);
     let now = world.clock.now();
     assert!(
-        simulation.ledger.must_be_full(INVITE, "somebody", now)
-            && simulation.ledger.may_be_full(INVITE, "somebody", now)
+        simulation.ledger.must_be_full(INVITE, "other", now) && simulation.ledger.may_be_full(INVITE, "other", now)
     );
     world.pass(3700);
     let later = response_to(&simulation, Operation::RetryMails, 201, "", json!({}));
-    simulation.ledger.charge(INVITE, "somebody", &later, true);
+    simulation.ledger.charge(INVITE, "other", &later, true);
     assert_eq!(simulation.ledger.excess(), [""; 0]);
-    simulation.ledger.charge(INVITE, "somebody", &performed, true);
+    simulation.ledger.charge(INVITE, "other", &performed, true);
     assert_eq!(simulation.ledger.excess().len(), 1);
 }
 
@@ -151,6 +154,6 @@ async fn repeated_effects_of_an_idempotency_key_are_reported() {
         &judged(&[keyed("visitor@example.com", json!({"id": "other"}))], table, table),
     );
     assert_reported("I11", &judged(&[keyed("another@example.com", json!({}))], table, table));
-    // Nobody asked for one more.
+    // One more invitation exists than was requested.
     assert_reported("I11", &judged(&[], &early, table));
 }

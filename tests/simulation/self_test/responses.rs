@@ -32,7 +32,7 @@ async fn wrong_responses_are_reported() {
         token,
         invitation: open.clone(),
     };
-    // Acknowledged, and not so; by somebody who may not.
+    // Acknowledged without an effect, and acknowledged without the right.
     assert_reported(
         "I3",
         &faults_of(
@@ -74,7 +74,7 @@ async fn wrong_responses_are_reported() {
             &[response_to(&simulation, remove, 200, "", json!({}))],
         ),
     );
-    // Refused, and done all the same.
+    // Refused, but applied.
     let renamed = changed(&table, "workspace", |row| {
         row["description"] = json!("changed");
         true
@@ -91,7 +91,7 @@ async fn wrong_responses_are_reported() {
             &[response_to(&simulation, rename, 400, "X", json!({}))],
         ),
     );
-    // What is another's, and what is secret.
+    // Data of another workspace, and a secret.
     let look = |path| Operation::Read { token: by_owner, path };
     let stranger = json!({"name": "Company zq00000000qz"});
     assert_reported(
@@ -111,7 +111,7 @@ async fn wrong_responses_are_reported() {
             &[response_to(&simulation, look("/workspaces/"), 200, "", secret)],
         ),
     );
-    // Lists that leave something out.
+    // Lists with a missing row.
     let nobody = json!({"members": []});
     assert_reported(
         "I2",
@@ -134,7 +134,7 @@ async fn wrong_responses_are_reported() {
         Some(vec![(200, "")])
     );
 
-    // A link that had ended, and one that had expired.
+    // A link that had ended, and a link that had expired.
     let link = simulation.ledger.links[&open].clone();
     let accept = Operation::Accept {
         who: 0,
@@ -143,7 +143,7 @@ async fn wrong_responses_are_reported() {
         bearer: None,
         password: None,
     };
-    simulation.ledger.end_link(&open, "a test says so");
+    simulation.ledger.end_link(&open, "ended by the test");
     assert_reported(
         "I3",
         &faults_of(
@@ -172,7 +172,7 @@ async fn ended_tokens_that_still_work_are_reported() {
         .tokens
         .iter_mut()
         .for_each(|held| assert_eq!(held.state, TokenState::Valid));
-    simulation.ledger.tokens[0].end("a test says so");
+    simulation.ledger.tokens[0].end("ended by the test");
     simulation.probe().await;
     assert_reported("I6", &simulation.counters.findings.faults);
 }
@@ -181,7 +181,7 @@ async fn ended_tokens_that_still_work_are_reported() {
 async fn responses_outside_the_contract_are_reported() {
     let world = World::new().await;
     let mut simulation = initial_simulation(&world).await;
-    // The ledger believes in a password that is none.
+    // The ledger holds a wrong password.
     let email = simulation.emails[0].clone();
     simulation
         .ledger
