@@ -115,7 +115,7 @@ pub fn expected(
 /// Checks the idempotency of a batch.
 pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let ledger = snapshot.ledger;
-    let mut told: BTreeMap<(PersonIndex, String), (String, &str)> = BTreeMap::new();
+    let mut first_of_batch: BTreeMap<(PersonIndex, String), (String, &str)> = BTreeMap::new();
     for performed in snapshot.batch.iter().filter(|performed| performed.is_done()) {
         let Some(key) = key_of(performed, ledger) else { continue };
         let first = ledger
@@ -125,7 +125,7 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             .filter(|first| first.is_stored(performed) == Some(true));
         let (asked, answer) = match first {
             Some(first) => (first.content.clone(), first.text.as_str()),
-            None => told
+            None => first_of_batch
                 .entry(key)
                 .or_insert_with(|| (request_content(&performed.operation), &performed.text))
                 .clone(),

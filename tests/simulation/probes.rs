@@ -80,7 +80,7 @@ impl Simulation<'_> {
     pub async fn finish(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
-        self.world.faults.landed().await;
+        self.world.faults.wait_for_late_writes().await;
         self.conditions.percent = 0;
         while !self.triggers_to_retry.is_empty() {
             let again = std::mem::take(&mut self.triggers_to_retry);
@@ -114,9 +114,9 @@ impl Simulation<'_> {
         let again = sums(&self.table);
         let findings = &mut self.counters.findings;
         findings.expect("I8", once == again, || "a second roll-up changed a sum".to_owned());
-        let news = items_of(&self.table, "usage-dirty-marker").count();
-        findings.expect("I8", news == 0, || {
-            format!("{news} dirty markers remain after the roll-up")
+        let markers = items_of(&self.table, "usage-dirty-marker").count();
+        findings.expect("I8", markers == 0, || {
+            format!("{markers} dirty markers remain after the roll-up")
         });
         for seconds in [61, 3700, 3700] {
             self.advance_clocks(seconds);

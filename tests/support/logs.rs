@@ -1,4 +1,4 @@
-//! What the functions log.
+//! Captures the log of the functions.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -7,16 +7,16 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// With everything that our own crates have to say.
+/// Includes every log line of our own crates.
 const FILTER: &str = "info,auth=trace,invitations=trace,members=trace,sessions=trace,shared=trace,usage=trace,workspaces=trace,\
     aws_config=warn,aws_smithy_runtime=warn,hyper=warn";
 
-/// Keeps what is logged.
+/// The captured log.
 #[derive(Clone, Default)]
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
-    /// Keeps what this thread logs until the guard is dropped.
+    /// Captures the log of this thread until the guard is dropped.
     pub fn keep(&self) -> tracing::subscriber::DefaultGuard {
         tracing_subscriber::fmt()
             .json()
@@ -25,12 +25,12 @@ impl Logs {
             .set_default()
     }
 
-    /// What was logged.
+    /// The captured text.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What was logged since it was last taken.
+    /// The text that was captured since the last call.
     pub fn take(&self) -> String {
         let logged = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8_lossy(&logged).into_owned()

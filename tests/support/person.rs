@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::api_response::ApiResponse;
 use crate::support::harness::{PASSWORD, World};
 
-/// Somebody, with or without tokens.
+/// A person with or without tokens.
 #[derive(Clone)]
 pub struct Person<'w> {
     pub world: &'w World,
@@ -135,7 +135,7 @@ impl Person<'_> {
         self.call("POST", "/workspaces/revoke-all-sessions", None).await
     }
 
-    /// Accepts the invitation that `issued` (an answer of create or resend) holds the link of.
+    /// Accepts the invitation whose link is in `issued`, a response of create or resend.
     pub async fn accept(&self, issued: &ApiResponse, more: Value) -> ApiResponse {
         self.post("/auth/accept-invite", proof(issued, more)).await
     }
