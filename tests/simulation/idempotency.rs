@@ -123,7 +123,7 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             .done
             .get(&key)
             .filter(|first| first.is_stored(performed) == Some(true));
-        let (asked, answer) = match first {
+        let (asked, response) = match first {
             Some(first) => (first.content.clone(), first.text.as_str()),
             None => first_of_batch
                 .entry(key)
@@ -135,12 +135,12 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
         });
         findings.expect(
             "I11",
-            asked != request_content(&performed.operation) || answer == performed.text,
+            asked != request_content(&performed.operation) || response == performed.text,
             || {
                 // The finding shows only the delivery status, because a response contains a link.
-                let [first, now] = [answer, &performed.text].map(|text| {
-                    let answer: Value = serde_json::from_str(text).unwrap_or_default();
-                    answer["delivery"].to_string()
+                let [first, now] = [response, &performed.text].map(|text| {
+                    let response: Value = serde_json::from_str(text).unwrap_or_default();
+                    response["delivery"].to_string()
                 });
                 format!(
                     "a replay differs from the first response (delivery {now}, expected {first}): {}",

@@ -45,11 +45,11 @@ impl Simulation<'_> {
             );
             let (read, refreshed) = futures::join!(holder.get(path), holder.refresh());
             let held = &self.ledger.tokens[at];
-            for answer in [read, refreshed] {
-                self.counters.findings.expect("I6", answer.status == 401, || {
+            for response in [read, refreshed] {
+                self.counters.findings.expect("I6", response.status == 401, || {
                     format!(
                         "ended tokens of person {}, session {} ({}): expected 401, actual {}",
-                        held.who, held.session, held.reason, answer.status
+                        held.who, held.session, held.reason, response.status
                     )
                 });
             }
@@ -62,14 +62,14 @@ impl Simulation<'_> {
                 self.ledger.tokens[at].who,
                 Some(at),
             );
-            let answer = holder.get("/auth/me").await;
-            match answer.status.as_u16() {
+            let response = holder.get("/auth/me").await;
+            match response.status.as_u16() {
                 200 => self.ledger.tokens[at].state = TokenState::Valid,
                 401 => self.ledger.tokens[at].end("a request with it was refused"),
                 other => self.counters.findings.expect("contract", false, || {
                     format!(
                         "GET /auth/me without faults: expected 200 or 401, actual {other}: {}",
-                        answer.text
+                        response.text
                     )
                 }),
             }

@@ -136,8 +136,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Workspaces that a user may have belonged to, and roles that the user may have had. The effect of `except` does
-    /// not
-    /// count, so that an operation cannot grant its own right.
+    /// not count, so that an operation cannot grant its own right.
     pub fn possible_memberships(
         &self,
         user_id: &str,

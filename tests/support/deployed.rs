@@ -1,6 +1,5 @@
 //! The functions as separate deployments: each with the environment, secrets and routes of the template, with a record
-//! of
-//! its accesses to the table, restricted to its role.
+//! of its accesses to the table, restricted to its role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -108,8 +107,7 @@ pub fn needs(function: &str) -> RequiredSecrets {
 }
 
 /// The configuration of a function, read from the environment of the template. A secret is given by its value, because
-/// the
-/// tests have no Secrets Manager.
+/// the tests have no Secrets Manager.
 fn environment(function: &Declared, world: &World) -> Config {
     let given = function.environment();
     let config = &world.app.config;

@@ -1,12 +1,10 @@
 //! Faults between the SDK and the table, for each *attempt* of a DynamoDB call that the product makes.
 //!
 //! - `world.faults.next(on, times, fault)` injects `fault` into the next `times` attempts of the operations `on`, such
-//! as
-//!   `next(&["UpdateItem"], 3, Fault::Conflict)` or `next(WRITES, FOREVER, Fault::Failed)`; `after(skip, on, times, fault)`
-//!   lets `skip` attempts pass first.
+//!   as `next(&["UpdateItem"], 3, Fault::Conflict)` or `next(WRITES, FOREVER, Fault::Failed)`;
+//!   `after(skip, on, times, fault)` lets `skip` attempts pass first.
 //! - `world.faults.seed(seed, percent)`, or `World::faulty(Faults::seeded(seed, percent))`, injects faults into a
-//! percentage
-//!   of the attempts; the seed selects the attempts and the kinds of faults.
+//!   percentage of the attempts; the seed selects the attempts and the kinds of faults.
 //! - `world.faults.stop()` ends the faults. `world.faults.injected()` returns the number of faults by kind.
 //!
 //! A test's own calls have no faults if they are a `Scan` or run within [`without_faults`].

@@ -1,6 +1,5 @@
 //! The invariants of the whole table (docs/architecture.md). The checks share no code with the store: their only source
-//! is
-//! `docs/table.md`.
+//! is `docs/table.md`.
 
 mod accounts;
 mod invitations;
@@ -192,8 +191,7 @@ impl Checker<'_> {
     }
 
     /// The id of the last write: an update of the item alone, or a transaction with the item as its witness. Some
-    /// entities are
-    /// a witness of every transaction that writes them.
+    /// entities are a witness of every transaction that writes them.
     fn last_write(&mut self, at: &str, item: &Value) {
         let always = ["slug", "invitation", "keys"];
         let maybe = [

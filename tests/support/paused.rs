@@ -1,6 +1,5 @@
 //! A process that pauses before one of its calls to the table and continues with its old reads, as Lambda may freeze
-//! any
-//! process. The pause between a read and a write is the point at which a race is decided.
+//! any process. The pause between a read and a write is the point at which a race is decided.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -61,8 +60,7 @@ impl Intercept for Freezer {
 }
 
 /// Runs `work` in a process of its own on the same table, paused `before` one of its calls while `meanwhile` runs.
-/// Returns
-/// the result of `work`, and whether `work` reached that call.
+/// Returns the result of `work`, and whether `work` reached that call.
 pub async fn run_paused<T, F>(
     world: &World,
     before: PauseBefore,

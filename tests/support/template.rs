@@ -1,6 +1,5 @@
 //! `template.yaml` as data, with the semantics of AWS: the function of a request, the environment of a function, and
-//! the
-//! permissions of its role.
+//! the permissions of its role.
 
 use std::collections::BTreeMap;
 use std::fs;
