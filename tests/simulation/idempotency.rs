@@ -38,7 +38,7 @@ fn request_content(operation: &Operation) -> String {
     match operation {
         Operation::Invite { email, role, .. } => format!("invite {email} {role}"),
         Operation::Resend { invitation, .. } => format!("resend {invitation}"),
-        Operation::CreateWorkspace { name, .. } => format!("found {name}"),
+        Operation::CreateWorkspace { name, .. } => format!("create workspace {name}"),
         other => unreachable!("{} takes no key", other.kind()),
     }
 }

@@ -56,14 +56,14 @@ impl ApiResponse {
     /// The invalid fields that a 422 lists.
     #[track_caller]
     pub fn invalid_fields(self) -> Vec<String> {
-        let answer = self.refused(422, "VALIDATION_ERROR");
+        let response = self.refused(422, "VALIDATION_ERROR");
         let path = |fault: &Value| {
             let loc = fault["loc"].as_array().unwrap().iter();
             loc.map(|part| part.as_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
                 .join(".")
         };
-        let mut faults: Vec<String> = answer.body["detail"].as_array().unwrap().iter().map(path).collect();
+        let mut faults: Vec<String> = response.body["detail"].as_array().unwrap().iter().map(path).collect();
         faults.sort();
         faults
     }

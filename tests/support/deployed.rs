@@ -64,8 +64,8 @@ impl Deployment {
     /// Calls a function with a raw event, as Lambda does.
     pub async fn call(&self, function: &str, event: &[u8]) -> Result<Value, EventError> {
         let (app, _) = &self.functions[function];
-        let answer = local::functions::call(app.clone(), function, event).await.unwrap();
-        answer.map(|answer| serde_json::from_slice(&answer).unwrap())
+        let response = local::functions::call(app.clone(), function, event).await.unwrap();
+        response.map(|response| serde_json::from_slice(&response).unwrap())
     }
 
     /// The functions behind the routes of their gateway.
@@ -153,21 +153,21 @@ impl Intercept for Accesses {
 
 tokio::task_local! {
     /// The function that runs, and the accesses that its role refuses.
-    static ANSWERING: (&'static str, Arc<Mutex<Vec<Access>>>);
+    static RUNNING: (&'static str, Arc<Mutex<Vec<Access>>>);
 }
 
 /// Runs a call of `function` and fails when its role refuses an access to the table.
-pub async fn in_role<T>(function: &'static str, answering: impl Future<Output = T>) -> T {
+pub async fn in_role<T>(function: &'static str, call: impl Future<Output = T>) -> T {
     let refused = Arc::default();
-    let answer = ANSWERING.scope((function, Arc::clone(&refused)), answering).await;
+    let response = RUNNING.scope((function, Arc::clone(&refused)), call).await;
     let refused = refused.lock().unwrap();
     assert!(refused.is_empty(), "the role of {function} refuses {refused:?}");
-    answer
+    response
 }
 
 /// Records the accesses of a call that the role of the running function refuses.
 pub fn hold_to_role(request: &HttpRequest) {
-    let held = ANSWERING.try_with(|(function, refused)| {
+    let held = RUNNING.try_with(|(function, refused)| {
         let declared = template::functions();
         let declared = declared.iter().find(|declared| declared.name == *function).unwrap();
         let statements = declared.statements();

@@ -13,26 +13,26 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(local::
 /// # Panics
 ///
 /// Panics when the document has no such response.
-pub fn hold(method: &str, path: &str, answer: &ApiResponse) {
+pub fn hold(method: &str, path: &str, response: &ApiResponse) {
     let Some(operation) = operation(method, path) else {
         return;
     };
-    let documented = &operation["responses"][answer.status.as_str()];
+    let documented = &operation["responses"][response.status.as_str()];
     assert!(
         documented.is_object(),
         "{method} {path}: {} is not documented: {}",
-        answer.status,
-        answer.text
+        response.status,
+        response.text
     );
-    if answer.status.is_success() {
+    if response.status.is_success() {
         return;
     }
-    let code = &answer.body["error_code"];
+    let code = &response.body["error_code"];
     let codes = documented["x-error-codes"].as_array();
     assert!(
         codes.is_some_and(|codes| codes.contains(code)),
         "{method} {path}: {code} is not documented under {}",
-        answer.status
+        response.status
     );
 }
 

@@ -103,7 +103,7 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        Faults::answer(context, cfg);
+        Faults::replace_response(context, cfg);
         Ok(())
     }
 

@@ -181,7 +181,7 @@ impl Faults {
     }
 
     /// Replaces the response if the fault says so.
-    pub fn answer(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
+    pub fn replace_response(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
         let Some(attempt) = cfg.load::<Attempt>() else { return };
         if attempt.ends_process {
             kill::response_received();
@@ -189,8 +189,8 @@ impl Faults {
         let Some(injected_fault) = &attempt.injected_fault else {
             return;
         };
-        if let Some(answer) = injected_fault.fault.answer(injected_fault) {
-            *context.response_mut() = answer;
+        if let Some(response) = injected_fault.fault.replacement(injected_fault) {
+            *context.response_mut() = response;
         }
     }
 

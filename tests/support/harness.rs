@@ -246,10 +246,10 @@ impl World {
             .insert(Deadline::after(self.request_time_limit));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let function = template::route(&method, &path).function;
-        let answering = self.router.clone().oneshot(request);
-        let answer = ApiResponse::read(deployed::in_role(function, answering).await.unwrap()).await;
-        documented::hold(&method, &path, &answer);
-        answer
+        let call = self.router.clone().oneshot(request);
+        let response = ApiResponse::read(deployed::in_role(function, call).await.unwrap()).await;
+        documented::hold(&method, &path, &response);
+        response
     }
 }
 

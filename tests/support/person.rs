@@ -22,21 +22,21 @@ pub struct Person<'w> {
 }
 
 impl Person<'_> {
-    pub fn take_tokens(&mut self, answer: &ApiResponse) {
-        self.access = Some(answer.body["access_token"].as_str().unwrap().to_owned());
-        answer.body["refresh_token"]
+    pub fn take_tokens(&mut self, response: &ApiResponse) {
+        self.access = Some(response.body["access_token"].as_str().unwrap().to_owned());
+        response.body["refresh_token"]
             .as_str()
             .unwrap()
             .clone_into(&mut self.refresh);
-        answer.body["user"]["id"].as_str().unwrap().clone_into(&mut self.id);
+        response.body["user"]["id"].as_str().unwrap().clone_into(&mut self.id);
     }
 
     pub async fn log_in(&mut self) {
-        let answer = self
+        let response = self
             .post("/auth/login", json!({"email": self.email, "password": PASSWORD}))
             .await
             .expect(200);
-        self.take_tokens(&answer);
+        self.take_tokens(&response);
     }
 
     pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {

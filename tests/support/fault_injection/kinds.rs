@@ -122,9 +122,9 @@ impl Fault {
     }
 
     /// The response that replaces the service's response.
-    pub(super) fn answer(self, injected_fault: &Injected) -> Option<HttpResponse> {
+    pub(super) fn replacement(self, injected_fault: &Injected) -> Option<HttpResponse> {
         let (operation, items) = (injected_fault.operation.as_str(), injected_fault.items);
-        let answer = match self {
+        let response = match self {
             Self::Empty => response(200, injected_fault.page.clone()),
             Self::Failed | Self::Lost(Loss::Failed) => service_error(500, "InternalServerError", &json!({})),
             Self::Lost(Loss::Garbage) => response(200, "<html>It works!</html>".to_owned()),
@@ -147,7 +147,7 @@ impl Fault {
             Self::Mismatch => service_error(400, "IdempotentParameterMismatchException", &json!({})),
             _ => return None,
         };
-        Some(answer)
+        Some(response)
     }
 }
 

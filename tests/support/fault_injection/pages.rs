@@ -106,12 +106,12 @@ pub fn withheld(body: &Value, which: Keys) -> Vec<(String, HashMap<String, Attri
 
 pub fn withhold(output: &mut BatchGetItemOutput, withheld: &[(String, HashMap<String, AttributeValue>)]) {
     for (table, key) in withheld {
-        let answered = output
+        let returned = output
             .responses
             .get_or_insert_default()
             .entry(table.clone())
             .or_default();
-        answered.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
+        returned.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
         let left = output.unprocessed_keys.get_or_insert_default();
         let keys = left.remove(table).map(|left| left.keys).unwrap_or_default();
         let keys = keys.into_iter().chain([key.clone()]).collect();

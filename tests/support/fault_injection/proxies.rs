@@ -194,7 +194,7 @@ async fn pass(client: TcpStream, mode: ProxyMode) -> std::io::Result<()> {
         }
     };
     tokio::select! {
-        asked = forward_request => asked,
-        answered = forward_response => answered,
+        requested = forward_request => requested,
+        responded = forward_response => responded,
     }
 }

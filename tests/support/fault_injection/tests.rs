@@ -125,13 +125,13 @@ async fn unprocessed_keys_have_no_items_in_the_response() {
         let jwks = HashMap::from([("pk".to_owned(), text("KEYS")), ("sk".to_owned(), text("JWKS"))]);
         let keys = KeysAndAttributes::builder().keys(key()).keys(jwks).build().unwrap();
         let (client, table) = (world.app.store.client(), world.app.store.table());
-        let answer = client.batch_get_item().request_items(table, keys).send().await.unwrap();
+        let response = client.batch_get_item().request_items(table, keys).send().await.unwrap();
         assert_eq!(
-            answer.unprocessed_keys().unwrap()[table].keys().len(),
+            response.unprocessed_keys().unwrap()[table].keys().len(),
             left,
             "{which:?}"
         );
-        assert_eq!(answer.responses().unwrap()[table].len(), 2 - left, "{which:?}");
+        assert_eq!(response.responses().unwrap()[table].len(), 2 - left, "{which:?}");
     }
 }
 
