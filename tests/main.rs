@@ -1,4 +1,4 @@
-//! The whole, tested from outside. One binary: a harness, then one file a group of routes and one a concern.
+//! Tests of the whole product from outside, in one binary: support, then one folder per concern.
 
 #![expect(
     clippy::unwrap_used,

@@ -260,9 +260,9 @@ impl Bench {
         }
     }
 
-    /// Makes `news` of the workspaces dirty, then runs over all shards once.
-    async fn aggregate(&self, news: usize) {
-        for chunk in self.workspaces[..news].chunks(1_000) {
+    /// Marks `dirty` of the workspaces as dirty, then runs once over all shards.
+    async fn aggregate(&self, dirty: usize) {
+        for chunk in self.workspaces[..dirty].chunks(1_000) {
             let messages: Vec<Value> = chunk.iter().map(|id| self.message(*id)).collect();
             self.ingest(&messages).await;
         }
@@ -277,12 +277,12 @@ impl Bench {
             .unwrap();
         let (elapsed_s, (cpu_after, peak_mib)) = (started.elapsed().as_secs_f64(), consumed());
         let [queries, gets, transactions, others, read, written] = self.counter.take();
-        let each = |count: u64| count as f64 / news as f64;
+        let each = |count: u64| count as f64 / dirty as f64;
         println!(
-            "aggregate {news:>7} of {:>7}: {elapsed_s:>6.1} s, {:>6.0} workspaces/s, {:>4.0} us of processor each; calls each: {:.3} queries, {:.3} reads, {:.3} transactions, {:.3} others; items each: {:.3} read, {:.3} written; peak {peak_mib} MiB, {held_mib} of them before",
+            "aggregate {dirty:>7} of {:>7}: {elapsed_s:>6.1} s, {:>6.0} workspaces/s, {:>4.0} us of processor each; calls each: {:.3} queries, {:.3} reads, {:.3} transactions, {:.3} others; items each: {:.3} read, {:.3} written; peak {peak_mib} MiB, {held_mib} of them before",
             self.workspaces.len(),
-            news as f64 / elapsed_s,
-            (cpu_after - cpu_before) * 1e6 / news as f64,
+            dirty as f64 / elapsed_s,
+            (cpu_after - cpu_before) * 1e6 / dirty as f64,
             each(queries),
             each(gets),
             each(transactions),
@@ -293,8 +293,8 @@ impl Bench {
     }
 }
 
-/// A million workspaces with news, spread over the shards and the eight calls of the schedule, in memory. A shard's
-/// news are one partition: 1,000 write units a second, of which a workspace takes two.
+/// A million dirty workspaces, spread over the shards and the eight calls of the schedule, in memory. A shard's
+/// dirty markers are one partition: 1,000 write units a second, of which a workspace takes two.
 fn fan_out() {
     const WORKSPACES: usize = 1_000_000;
     const CALLS: usize = 8;
@@ -319,20 +319,20 @@ fn fan_out() {
 }
 
 fn main() {
-    let told: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    if told.iter().any(|argument| argument == "engine") {
+    if arguments.iter().any(|argument| argument == "engine") {
         runtime.block_on(async {
             let engine = Engine::start(&Storage::Memory).await.unwrap();
             println!("{}", engine.endpoint);
             std::future::pending::<()>().await;
         });
     }
-    let small = told.iter().any(|argument| argument == "small");
-    let (all, news) = if small {
+    let small = arguments.iter().any(|argument| argument == "small");
+    let (all, dirty) = if small {
         (10_000, vec![100, 1_000, 10_000])
     } else {
         (100_000, vec![1_000, 10_000, 100_000])
@@ -345,10 +345,10 @@ fn main() {
         bench.ingest_rate(1_000, 4).await;
     });
     // Each on a table of its own: what was rolled up before would be read again.
-    for news in news {
+    for dirty in dirty {
         runtime.block_on(async {
             let (_engine, endpoint) = EngineProcess::start();
-            Bench::new(endpoint, all).await.aggregate(news).await;
+            Bench::new(endpoint, all).await.aggregate(dirty).await;
         });
     }
 }

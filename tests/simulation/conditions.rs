@@ -6,7 +6,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 
 use super::run::Simulation;
-use crate::support::fault_injection::{Kill, Moment, spared};
+use crate::support::fault_injection::{Kill, Moment, without_faults};
 
 /// Percentage of operations under faults whose process may end at one of its first five calls.
 const KILL_PERCENT: u32 = 5;
@@ -67,7 +67,7 @@ impl Simulation<'_> {
         };
         if seconds > 0 {
             // A write is late by seconds, not by hours.
-            self.world.faults.landed().await;
+            self.world.faults.wait_for_late_writes().await;
         }
         self.advance_clocks(seconds);
         self.change_clock_skew();
@@ -79,7 +79,7 @@ impl Simulation<'_> {
                 let delete = delete
                     .key("pk", AttributeValue::S(pk.clone()))
                     .key("sk", AttributeValue::S(sk.clone()));
-                spared(delete.send()).await.unwrap();
+                without_faults(delete.send()).await.unwrap();
                 self.table.remove(&(pk, sk));
             }
         }

@@ -41,7 +41,7 @@ impl fmt::Display for Counters {
         }
         writeln!(f, "seeds: {}", self.seeds)?;
         line(f, "operations", &self.operations)?;
-        line(f, "answers", &self.responses)?;
+        line(f, "responses", &self.responses)?;
         line(f, "faults", &self.faults)?;
         line(f, "checks", &self.findings.checks)?;
         write!(f, "violations: {}", self.findings.faults.len())

@@ -38,7 +38,7 @@ fn request_content(operation: &Operation) -> String {
     match operation {
         Operation::Invite { email, role, .. } => format!("invite {email} {role}"),
         Operation::Resend { invitation, .. } => format!("resend {invitation}"),
-        Operation::CreateWorkspace { name, .. } => format!("found {name}"),
+        Operation::CreateWorkspace { name, .. } => format!("create workspace {name}"),
         other => unreachable!("{} takes no key", other.kind()),
     }
 }
@@ -115,7 +115,7 @@ pub fn expected(
 /// Checks the idempotency of a batch.
 pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
     let ledger = snapshot.ledger;
-    let mut told: BTreeMap<(PersonIndex, String), (String, &str)> = BTreeMap::new();
+    let mut first_of_batch: BTreeMap<(PersonIndex, String), (String, &str)> = BTreeMap::new();
     for performed in snapshot.batch.iter().filter(|performed| performed.is_done()) {
         let Some(key) = key_of(performed, ledger) else { continue };
         let first = ledger
@@ -123,9 +123,9 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
             .done
             .get(&key)
             .filter(|first| first.is_stored(performed) == Some(true));
-        let (asked, answer) = match first {
+        let (asked, response) = match first {
             Some(first) => (first.content.clone(), first.text.as_str()),
-            None => told
+            None => first_of_batch
                 .entry(key)
                 .or_insert_with(|| (request_content(&performed.operation), &performed.text))
                 .clone(),
@@ -135,12 +135,12 @@ pub fn check_idempotency(snapshot: &Snapshot<'_>, findings: &mut Findings) {
         });
         findings.expect(
             "I11",
-            asked != request_content(&performed.operation) || answer == performed.text,
+            asked != request_content(&performed.operation) || response == performed.text,
             || {
                 // The finding shows only the delivery status, because a response contains a link.
-                let [first, now] = [answer, &performed.text].map(|text| {
-                    let answer: Value = serde_json::from_str(text).unwrap_or_default();
-                    answer["delivery"].to_string()
+                let [first, now] = [response, &performed.text].map(|text| {
+                    let response: Value = serde_json::from_str(text).unwrap_or_default();
+                    response["delivery"].to_string()
                 });
                 format!(
                     "a replay differs from the first response (delivery {now}, expected {first}): {}",

@@ -40,8 +40,8 @@ fn without_key(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Optio
             if right && passwords.is_some_and(|passwords| passwords.len() > 1) {
                 return None;
             }
-            let answer = if right { (200, "") } else { (401, "INVALID_CREDENTIALS") };
-            Some([answer].into_iter().chain(limited).collect())
+            let response = if right { (200, "") } else { (401, "INVALID_CREDENTIALS") };
+            Some([response].into_iter().chain(limited).collect())
         }
         Operation::Refresh { token } => refresh(snapshot, *token, performed),
         Operation::Accept { .. } => accept(snapshot, performed),
@@ -134,7 +134,7 @@ fn member(
             );
             let may = may || snapshot.ledger.may_be_full(RECIPIENT, &email, now);
             let owner = user_of_email(snapshot.before, &email);
-            let answer = match owner.as_ref().and_then(|owner| membership(snapshot.before, owner)) {
+            let response = match owner.as_ref().and_then(|owner| membership(snapshot.before, owner)) {
                 _ if guarded_role(snapshot, &email, home).is_some_and(|guarded| !may_invite(role, &guarded)) => {
                     (403, "FORBIDDEN")
                 }
@@ -143,7 +143,7 @@ fn member(
                 Some(_) => (400, "INVITEE_UNAVAILABLE"),
                 None => (201, ""),
             };
-            Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
+            Some((!must).then_some(response).into_iter().chain(limited(may)).collect())
         }
         Operation::Cancel { invitation: id, .. }
         | Operation::Resend { invitation: id, .. }
@@ -160,18 +160,18 @@ fn member(
                 && (snapshot.ledger.may_be_full(RESEND, actor, now)
                     || snapshot.ledger.may_be_full(RECIPIENT, &text(row, "email"), now));
             let must = resends && snapshot.ledger.must_be_full(RESEND, actor, now);
-            let answer = match invitation_state(snapshot, row, now)? {
+            let response = match invitation_state(snapshot, row, now)? {
                 LinkState::Accepted => (400, "INVITATION_USED"),
                 LinkState::Revoked => (400, "INVITATION_REVOKED"),
                 LinkState::Expired if resends => (400, "INVITATION_EXPIRED"),
                 // The invitation can no longer be accepted, but its pending row may still exist.
                 LinkState::NoLongerValid => {
-                    let answers = [(200, ""), (400, "INVITATION_REVOKED"), (400, "INVITATION_EXPIRED")];
-                    return Some(answers.into_iter().chain(limited(may)).collect());
+                    let responses = [(200, ""), (400, "INVITATION_REVOKED"), (400, "INVITATION_EXPIRED")];
+                    return Some(responses.into_iter().chain(limited(may)).collect());
                 }
                 LinkState::Pending | LinkState::Expired | LinkState::NotFound => (200, ""),
             };
-            Some((!must).then_some(answer).into_iter().chain(limited(may)).collect())
+            Some((!must).then_some(response).into_iter().chain(limited(may)).collect())
         }
         Operation::ChangeRole { target, .. } | Operation::Remove { target, .. } => {
             let theirs = membership(snapshot.before, target).filter(|(workspace, _)| workspace == home);
@@ -299,14 +299,14 @@ fn accept(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec
             invitation(snapshot.before, id).is_some_and(|row| row["workspace_id"] == home.as_str())
         });
         let late = now.since(at) > Duration::from_secs(600 + LEEWAY_S);
-        let answer = if late || !still_there || !(by_bearer || right) {
+        let response = if late || !still_there || !(by_bearer || right) {
             (400, "INVITATION_USED")
         } else if now.since(at) < Duration::from_secs(600 - LEEWAY_S) && is_certain {
             (200, "")
         } else {
             return None;
         };
-        return Some([answer].into_iter().chain(limited).collect());
+        return Some([response].into_iter().chain(limited).collect());
     }
     if state != LinkState::Pending {
         return Some(vec![state.refusal()]);
@@ -317,13 +317,13 @@ fn accept(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> Option<Vec
     if !is_certain {
         return None;
     }
-    let answer = match &account {
+    let response = match &account {
         None if password.is_none() => (400, "PASSWORD_REQUIRED"),
         Some(_) if !by_bearer && !right => (401, "INVALID_CREDENTIALS"),
         Some(account) if membership(snapshot.before, account).is_some() => (400, "INVITEE_UNAVAILABLE"),
         None | Some(_) => (200, ""),
     };
-    Some([answer].into_iter().chain(limited).collect())
+    Some([response].into_iter().chain(limited).collect())
 }
 
 fn refresh(snapshot: &Snapshot<'_>, token: usize, performed: &PerformedOperation) -> Option<Vec<Expected>> {

@@ -26,21 +26,21 @@ pub struct Task {
 pub async fn perform(world: &World, people: &[Participant], ledger: &Ledger, task: Task) -> PerformedOperation {
     let Task { operation, key, kill } = task;
     let started = world.clock.now();
-    let answered = if operation.is_trigger() {
-        let answer = killed(kill, trigger(world, ledger, &operation)).await;
-        answer.map(|answer| match answer {
+    let result = if operation.is_trigger() {
+        let response = killed(kill, trigger(world, ledger, &operation)).await;
+        response.map(|response| match response {
             Ok(body) => (200, String::new(), body.clone(), body.to_string()),
             Err(error) => (500, "EVENT".to_owned(), Value::Null, error.to_string()),
         })
     } else {
-        let answer = killed(kill, request(world, people, ledger, &operation, key.as_deref())).await;
-        answer.map(|answer| {
-            let code = answer.body["error_code"].as_str().unwrap_or_default().to_owned();
-            (answer.status.as_u16(), code, answer.body, answer.text)
+        let response = killed(kill, request(world, people, ledger, &operation, key.as_deref())).await;
+        response.map(|response| {
+            let code = response.body["error_code"].as_str().unwrap_or_default().to_owned();
+            (response.status.as_u16(), code, response.body, response.text)
         })
     };
     // The gateway responds with 502 when the function ends.
-    let (status, code, body, text) = answered.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
+    let (status, code, body, text) = result.unwrap_or_else(|| (502, KILLED.to_owned(), Value::Null, String::new()));
     PerformedOperation {
         operation,
         key,
@@ -172,21 +172,21 @@ async fn trigger(world: &World, ledger: &Ledger, operation: &Operation) -> Resul
         }
         Operation::RetryMails => {
             let call = event::call(mail_retry::handle, app, b"{}", Deadline::after(a_minute));
-            in_role("mail-retry", call).await.map(|answer| parsed(&answer))
+            in_role("mail-retry", call).await.map(|response| parsed(&response))
         }
         Operation::MailEvent { kind, invitation } => {
             let event = mail_event(kind, invitation).to_string();
             let call = event::call(mail_events::handle, app, event.as_bytes(), Deadline::after(a_minute));
             in_role("mail-events", Box::pin(call))
                 .await
-                .map(|answer| parsed(&answer))
+                .map(|response| parsed(&response))
         }
         _ => unreachable!("a request is not a trigger"),
     }
 }
 
-fn parsed(answer: &[u8]) -> Value {
-    serde_json::from_slice(answer).unwrap()
+fn parsed(response: &[u8]) -> Value {
+    serde_json::from_slice(response).unwrap()
 }
 
 /// An event of SES about the mail of an invitation.

@@ -45,11 +45,11 @@ impl Simulation<'_> {
             );
             let (read, refreshed) = futures::join!(holder.get(path), holder.refresh());
             let held = &self.ledger.tokens[at];
-            for answer in [read, refreshed] {
-                self.counters.findings.expect("I6", answer.status == 401, || {
+            for response in [read, refreshed] {
+                self.counters.findings.expect("I6", response.status == 401, || {
                     format!(
                         "ended tokens of person {}, session {} ({}): expected 401, actual {}",
-                        held.who, held.session, held.reason, answer.status
+                        held.who, held.session, held.reason, response.status
                     )
                 });
             }
@@ -62,14 +62,14 @@ impl Simulation<'_> {
                 self.ledger.tokens[at].who,
                 Some(at),
             );
-            let answer = holder.get("/auth/me").await;
-            match answer.status.as_u16() {
+            let response = holder.get("/auth/me").await;
+            match response.status.as_u16() {
                 200 => self.ledger.tokens[at].state = TokenState::Valid,
                 401 => self.ledger.tokens[at].end("a request with it was refused"),
                 other => self.counters.findings.expect("contract", false, || {
                     format!(
                         "GET /auth/me without faults: expected 200 or 401, actual {other}: {}",
-                        answer.text
+                        response.text
                     )
                 }),
             }
@@ -80,7 +80,7 @@ impl Simulation<'_> {
     pub async fn finish(&mut self) {
         self.world.mailbox.set_fault(None);
         self.world.faults.stop();
-        self.world.faults.landed().await;
+        self.world.faults.wait_for_late_writes().await;
         self.conditions.percent = 0;
         while !self.triggers_to_retry.is_empty() {
             let again = std::mem::take(&mut self.triggers_to_retry);
@@ -114,9 +114,9 @@ impl Simulation<'_> {
         let again = sums(&self.table);
         let findings = &mut self.counters.findings;
         findings.expect("I8", once == again, || "a second roll-up changed a sum".to_owned());
-        let news = items_of(&self.table, "usage-dirty-marker").count();
-        findings.expect("I8", news == 0, || {
-            format!("{news} dirty markers remain after the roll-up")
+        let markers = items_of(&self.table, "usage-dirty-marker").count();
+        findings.expect("I8", markers == 0, || {
+            format!("{markers} dirty markers remain after the roll-up")
         });
         for seconds in [61, 3700, 3700] {
             self.advance_clocks(seconds);

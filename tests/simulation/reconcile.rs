@@ -124,11 +124,12 @@ fn observe_ended_links(snapshot: &Snapshot<'_>, observations: &mut Observations)
         }
         let was = membership(snapshot.before, &by).filter(|(workspace, _)| *workspace == home);
         let is = membership(snapshot.after, &by).filter(|(workspace, _)| *workspace == home);
-        let could = |place: Option<(String, String)>| place.is_some_and(|(_, actor)| may_invite(&actor, &role));
+        let could =
+            |membership: Option<(String, String)>| membership.is_some_and(|(_, actor)| may_invite(&actor, &role));
         if could(was.clone()) && !could(is) {
             end("its inviter lost the right to send it");
         }
-        let told = snapshot
+        let is_acknowledged = snapshot
             .batch
             .iter()
             .filter(|performed| performed.is_done())
@@ -137,7 +138,7 @@ fn observe_ended_links(snapshot: &Snapshot<'_>, observations: &mut Observations)
                 Operation::ChangeRole { target, role: to, .. } => *target == by && !may_invite(to, &role),
                 _ => false,
             });
-        if told && could(was) {
+        if is_acknowledged && could(was) {
             end("its inviter was removed or demoted");
         }
     }
@@ -281,9 +282,9 @@ fn record_usage_results(ledger: &mut Ledger, performed: &PerformedOperation) {
     } else {
         (0..records.len()).collect()
     };
-    for (place, at) in records.iter().enumerate() {
+    for (index, at) in records.iter().enumerate() {
         let state = &mut ledger.records[*at].state;
-        match (failed.contains(&place), *state) {
+        match (failed.contains(&index), *state) {
             (false, _) => *state = RecordState::Counted,
             (true, RecordState::NotCounted) => *state = RecordState::Unknown,
             (true, _) => {}
@@ -401,16 +402,16 @@ pub fn check_mails(ledger: &mut Ledger, new: &[Mail], (before, after): (&Table, 
                 .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
                 .collect::<String>()
         });
-        let told: String = secret.unwrap_or_default();
+        let token: String = secret.unwrap_or_default();
         if let Some(link) = ledger.links.get(id) {
-            let same = link.secret == told;
+            let same = link.secret == token;
             findings.expect("I9", same, || {
                 format!("the mail of invitation {id} contains a different link")
             });
         } else {
-            ledger.secrets.push(told.clone());
+            ledger.secrets.push(token.clone());
             let link = Link {
-                secret: told,
+                secret: token,
                 email: mail.to.clone(),
                 role: text(row, "role"),
                 workspace: home,

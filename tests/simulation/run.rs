@@ -22,7 +22,7 @@ use super::reconcile::{check_mails, observe, reconcile};
 use super::scripts::{Script, Step};
 use super::snapshot::Snapshot;
 use super::usage::{check_records_accepted, check_usage_counts};
-use crate::support::fault_injection::{Faults, spared};
+use crate::support::fault_injection::{Faults, without_faults};
 use crate::support::harness::World;
 use crate::support::invariants::{self, Table};
 use crate::support::logs::Logs;
@@ -70,7 +70,7 @@ pub async fn run_seed(seed: u64, conditions: Conditions, logs: Logs) -> Counters
     if !counters.findings.faults.is_empty() {
         counters.recent_operations = simulation.recent_operations;
     }
-    world.faults.landed().await;
+    world.faults.wait_for_late_writes().await;
     let client = world.app.store.client();
     client
         .delete_table()
@@ -174,7 +174,7 @@ impl<'w> Simulation<'w> {
                 }
                 Some(Step::AcceptNewest(who)) => self.planner().accept_newest(who),
                 Some(Step::Wait(seconds)) => {
-                    self.world.faults.landed().await;
+                    self.world.faults.wait_for_late_writes().await;
                     self.advance_clocks(seconds);
                     continue;
                 }
@@ -263,7 +263,7 @@ impl<'w> Simulation<'w> {
                 .into_iter()
                 .filter(|performed| performed.outcome() == Outcome::Unknown),
         );
-        spared(self.probe()).await;
+        without_faults(self.probe()).await;
     }
 
     /// Returns one of the two environments.
@@ -315,8 +315,8 @@ impl<'w> Simulation<'w> {
             && performed.outcome() != Outcome::Unknown
             && let Some(right) = expected(&snapshot, performed)
         {
-            let told = (performed.status, performed.code.as_str());
-            findings.expect("contract", right.contains(&told), || {
+            let response = (performed.status, performed.code.as_str());
+            findings.expect("contract", right.contains(&response), || {
                 format!("{}; expected one of {right:?}", performed.summary(&self.ledger))
             });
         }

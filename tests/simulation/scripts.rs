@@ -208,8 +208,7 @@ impl Planner<'_> {
     }
 
     /// Requests under one key: one or several concurrent ones, a repetition, a different request under the same key,
-    /// and the
-    /// first request again.
+    /// and the first request again.
     fn repeated_idempotency_key(&mut self) -> Option<Script> {
         let who = self.actor();
         let token = self.token(who)?;

@@ -188,7 +188,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
         token,
         name: name.clone(),
     };
-    let dies = Kill {
+    let kill = Kill {
         call: 1,
         moment: Moment::During,
     };
@@ -197,7 +197,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
         .perform_tasks(vec![Task {
             operation: rename,
             key: None,
-            kill: Some(dies),
+            kill: Some(kill),
         }])
         .await;
     assert!(
@@ -213,7 +213,7 @@ async fn late_writes_are_attributed_and_other_changes_are_reported() {
             "the operation is not unresolved any more after {seconds} batches"
         );
     }
-    world.faults.landed().await;
+    world.faults.wait_for_late_writes().await;
     let unresolved = simulation.unresolved.clone();
     simulation.perform_batch(vec![Operation::RetryMails]).await;
     assert!(

@@ -136,8 +136,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Workspaces that a user may have belonged to, and roles that the user may have had. The effect of `except` does
-    /// not
-    /// count, so that an operation cannot grant its own right.
+    /// not count, so that an operation cannot grant its own right.
     pub fn possible_memberships(
         &self,
         user_id: &str,
@@ -148,8 +147,8 @@ impl<'a> Snapshot<'a> {
             .into_iter()
             .find_map(|table| user(table, user_id));
         let email = email.map(|user| text(user, "email")).unwrap_or_default();
-        let mut add = |place: Option<(String, String)>| {
-            if let Some((workspace, role)) = place {
+        let mut add = |membership: Option<(String, String)>| {
+            if let Some((workspace, role)) = membership {
                 workspaces.insert(workspace);
                 roles.insert(role);
             }
@@ -219,8 +218,8 @@ impl<'a> Snapshot<'a> {
                 subjects.insert(email.trim().to_lowercase());
             }
             Operation::UpdateWorkspace { .. } => {
-                let place = self.actor(performed).and_then(|actor| membership(self.before, &actor));
-                subjects.extend(place.map(|(workspace, _)| workspace));
+                let membership = self.actor(performed).and_then(|actor| membership(self.before, &actor));
+                subjects.extend(membership.map(|(workspace, _)| workspace));
             }
             Operation::CreateWorkspace { .. } | Operation::Register { .. } => {
                 subjects.extend(

@@ -15,8 +15,8 @@ pub fn check_records_accepted(snapshot: &Snapshot<'_>, performed: &PerformedOper
     let (Operation::IngestUsage { records }, true) = (&performed.operation, performed.is_done()) else {
         return;
     };
-    for place in crate::support::usage_support::failures(&performed.body) {
-        let record = &snapshot.ledger.records[records[place]];
+    for index in crate::support::usage_support::failures(&performed.body) {
+        let record = &snapshot.ledger.records[records[index]];
         let tables = [snapshot.before, snapshot.after];
         let is_known = tables.iter().all(|table| workspace(table, &record.workspace).is_some());
         let is_late = performed.ended.since(record.occurred_at) > seconds(LATE_S);

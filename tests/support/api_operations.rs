@@ -2,24 +2,24 @@
 
 use serde_json::{Value, json};
 
-/// An operation, as the OpenAPI document has it.
+/// An operation of the OpenAPI document.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub method: String,
     pub path: String,
-    /// Whether it answers without a token too.
+    /// Whether the operation is available without a token.
     pub open: bool,
-    /// The fields of its body; none when it takes no body.
+    /// The fields of the request body; none without a body.
     pub fields: Option<Vec<String>>,
 }
 
 impl Operation {
-    /// Its method and path, such as `GET /api/v1/workspaces/usage`.
+    /// Method and path, such as `GET /api/v1/workspaces/usage`.
     pub fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
-    /// Its path, about `id` where it is about one.
+    /// The path with `id` in place of its parameter.
     pub fn about(&self, id: &str) -> String {
         self.path.replace("{user_id}", id).replace("{id}", id)
     }
@@ -42,7 +42,7 @@ pub fn operations() -> Vec<Operation> {
             });
         }
     }
-    assert!(operations.len() > 20, "the document is not read rightly");
+    assert!(operations.len() > 20, "the document could not be parsed");
     operations
 }
 

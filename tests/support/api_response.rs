@@ -5,7 +5,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// What came back.
+/// A response of the API.
 #[derive(Clone, Debug)]
 pub struct ApiResponse {
     pub status: StatusCode,
@@ -15,7 +15,7 @@ pub struct ApiResponse {
 }
 
 impl ApiResponse {
-    /// A response, read to its end.
+    /// Reads a response to its end.
     pub async fn read(response: Response) -> Self {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -28,14 +28,14 @@ impl ApiResponse {
         }
     }
 
-    /// The answer, which must have this status.
+    /// Returns the response after asserting its status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }
 
-    /// The answer, which must be this error, in the one shape of errors.
+    /// Returns the response after asserting that it is this error in the common shape of errors.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Self {
         assert_eq!(
@@ -53,17 +53,17 @@ impl ApiResponse {
         self
     }
 
-    /// The fields that a 422 complains of.
+    /// The invalid fields that a 422 lists.
     #[track_caller]
     pub fn invalid_fields(self) -> Vec<String> {
-        let answer = self.refused(422, "VALIDATION_ERROR");
+        let response = self.refused(422, "VALIDATION_ERROR");
         let path = |fault: &Value| {
             let loc = fault["loc"].as_array().unwrap().iter();
             loc.map(|part| part.as_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
                 .join(".")
         };
-        let mut faults: Vec<String> = answer.body["detail"].as_array().unwrap().iter().map(path).collect();
+        let mut faults: Vec<String> = response.body["detail"].as_array().unwrap().iter().map(path).collect();
         faults.sort();
         faults
     }

@@ -1,5 +1,5 @@
-//! The functions apart, as they are deployed: each with the environment, the secrets and the routes that the template
-//! gives it, with a record of what it asks of the table, and held to its role.
+//! The functions as separate deployments: each with the environment, secrets and routes of the template, with a record
+//! of its accesses to the table, restricted to its role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,7 +36,7 @@ pub const SET_BY_LAMBDA: [&str; 5] = [
 /// The origin that browsers may call from.
 pub const ORIGIN: &str = "https://app.example.com";
 
-/// Every function of the template, running.
+/// Every function of the template in operation.
 #[derive(Debug)]
 pub struct Deployment {
     functions: BTreeMap<&'static str, (App, Accesses)>,
@@ -46,7 +46,7 @@ impl Deployment {
     /// Starts the functions on the table and the mailbox of `world`.
     pub async fn of(world: &World) -> Self {
         let mut running = BTreeMap::new();
-        // In the order of their names: `auth`, which publishes the keys that the others read, is the first.
+        // The functions start in alphabetical order, so `auth` publishes the keys before the others read them.
         let mut functions = template::functions();
         functions.sort_by_key(|function| function.name);
         for function in functions {
@@ -65,8 +65,8 @@ impl Deployment {
     /// Calls a function with a raw event, as Lambda does.
     pub async fn call(&self, function: &str, event: &[u8]) -> Result<Value, EventError> {
         let (app, _) = &self.functions[function];
-        let answer = local::functions::call(app.clone(), function, event).await.unwrap();
-        answer.map(|answer| serde_json::from_slice(&answer).unwrap())
+        let response = local::functions::call(app.clone(), function, event).await.unwrap();
+        response.map(|response| serde_json::from_slice(&response).unwrap())
     }
 
     /// The functions behind the routes of their gateway.
@@ -84,7 +84,7 @@ impl Deployment {
         })
     }
 
-    /// What each function has asked of the table.
+    /// The accesses of each function to the table.
     pub fn accesses(&self) -> BTreeMap<&'static str, BTreeSet<Access>> {
         self.functions
             .iter()
@@ -93,7 +93,7 @@ impl Deployment {
     }
 }
 
-/// The secrets that a function's `main.rs` says it cannot start without.
+/// The secrets that a function's `main.rs` requires at its start.
 pub fn needs(function: &str) -> RequiredSecrets {
     let path = format!("../functions/{function}/src/main.rs");
     let main = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
@@ -107,8 +107,8 @@ pub fn needs(function: &str) -> RequiredSecrets {
     }
 }
 
-/// What a function reads of the environment that the template gives it. A secret stands in it by its value, as there is
-/// no Secrets Manager here.
+/// The configuration of a function, read from the environment of the template. A secret is given by its value, because
+/// the tests have no Secrets Manager.
 fn environment(function: &Declared, world: &World) -> Config {
     let given = function.environment();
     let config = &world.app.config;
@@ -127,13 +127,13 @@ fn environment(function: &Declared, world: &World) -> Config {
         "ALLOWED_ORIGINS" => Some(ORIGIN.to_owned()),
         "AWS_ENDPOINT_URL_DYNAMODB" => config.aws.dynamodb_endpoint.clone(),
         "AWS_ENDPOINT_URL_SESV2" => config.aws.ses_endpoint.clone(),
-        // The parameters behind the others are empty when nobody sets them.
+        // The other parameters are empty by default.
         _ => Some(String::new()),
     };
     Config::read(value).unwrap_or_else(|error| panic!("{}: {error}", function.name))
 }
 
-/// Every access of a function, once.
+/// The distinct accesses of a function.
 #[derive(Clone, Debug, Default)]
 pub struct Accesses(Arc<Mutex<BTreeSet<Access>>>);
 
@@ -154,22 +154,22 @@ impl Intercept for Accesses {
 }
 
 tokio::task_local! {
-    /// The function that is answering, and what its role refuses of what it does.
-    static ANSWERING: (&'static str, Arc<Mutex<Vec<Access>>>);
+    /// The function that runs, and the accesses that its role refuses.
+    static RUNNING: (&'static str, Arc<Mutex<Vec<Access>>>);
 }
 
-/// Lets `function` answer, and fails when it makes a call to the table that its role refuses.
-pub async fn in_role<T>(function: &'static str, answering: impl Future<Output = T>) -> T {
+/// Runs a call of `function` and fails when its role refuses an access to the table.
+pub async fn in_role<T>(function: &'static str, call: impl Future<Output = T>) -> T {
     let refused = Arc::default();
-    let answer = ANSWERING.scope((function, Arc::clone(&refused)), answering).await;
+    let response = RUNNING.scope((function, Arc::clone(&refused)), call).await;
     let refused = refused.lock().unwrap();
     assert!(refused.is_empty(), "the role of {function} refuses {refused:?}");
-    answer
+    response
 }
 
-/// Notes what the role of whoever is answering refuses of a call.
+/// Records the accesses of a call that the role of the running function refuses.
 pub fn hold_to_role(request: &HttpRequest) {
-    let held = ANSWERING.try_with(|(function, refused)| {
+    let held = RUNNING.try_with(|(function, refused)| {
         let declared = template::functions();
         let declared = declared.iter().find(|declared| declared.name == *function).unwrap();
         let statements = declared.statements();
@@ -177,7 +177,7 @@ pub fn hold_to_role(request: &HttpRequest) {
         let too_much = accesses_of(request).into_iter().filter(|access| !allowed(access));
         refused.lock().unwrap().extend(too_much);
     });
-    // Outside of a request a test asks for itself, and has every right.
+    // A test's own calls have no role.
     held.unwrap_or_default();
 }
 
@@ -189,7 +189,7 @@ fn accesses_of(request: &HttpRequest) -> Vec<Access> {
     accesses(operation, &body)
 }
 
-/// What IAM checks for an operation: a transaction is its items, everything else is itself.
+/// The accesses of an operation: one per item of a transaction, otherwise one.
 fn accesses(operation: &str, body: &Value) -> Vec<Access> {
     let access = |action: &str, keys: Vec<&Value>| Access {
         action: format!("dynamodb:{action}"),
@@ -242,7 +242,7 @@ fn partition(body: &Value) -> &Value {
     &body["ExpressionAttributeValues"][value]
 }
 
-/// A key up to its `#`: what tells whose business it is.
+/// The prefix of a key up to its `#`, which names the kind of the item.
 fn beginning(key: &Value) -> String {
     let key = key["S"].as_str().unwrap();
     match key.split_once('#') {

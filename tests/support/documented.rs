@@ -1,4 +1,4 @@
-//! Every answer that any test gets is one that the OpenAPI document has: its status, and its code where it is an error.
+//! Every response in any test matches the OpenAPI document: its status, and an error's code.
 
 use std::sync::LazyLock;
 
@@ -8,35 +8,35 @@ use crate::support::harness::ApiResponse;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(local::stack::openapi()).unwrap());
 
-/// Holds the answer to the document, where that has the operation.
+/// Asserts that the document has the response, if it has the operation.
 ///
 /// # Panics
 ///
-/// When the document does not tell of such an answer.
-pub fn hold(method: &str, path: &str, answer: &ApiResponse) {
+/// Panics when the document has no such response.
+pub fn hold(method: &str, path: &str, response: &ApiResponse) {
     let Some(operation) = operation(method, path) else {
         return;
     };
-    let documented = &operation["responses"][answer.status.as_str()];
+    let documented = &operation["responses"][response.status.as_str()];
     assert!(
         documented.is_object(),
         "{method} {path}: {} is not documented: {}",
-        answer.status,
-        answer.text
+        response.status,
+        response.text
     );
-    if answer.status.is_success() {
+    if response.status.is_success() {
         return;
     }
-    let code = &answer.body["error_code"];
+    let code = &response.body["error_code"];
     let codes = documented["x-error-codes"].as_array();
     assert!(
         codes.is_some_and(|codes| codes.contains(code)),
         "{method} {path}: {code} is not documented under {}",
-        answer.status
+        response.status
     );
 }
 
-/// What the document says of a request's operation; none when it has no such path or method.
+/// The operation of a request in the document; none when it has no such path or method.
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let path = if path == "/api/v1/workspaces" {
         "/api/v1/workspaces/"
@@ -44,7 +44,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
         path
     };
     let paths = DOCUMENT["paths"].as_object().unwrap();
-    // A path without a parameter comes before one with: /workspaces/members/x is no other's parameter.
+    // A path without a parameter takes precedence over a path with one.
     let named = paths.get(path);
     let item = named.or_else(|| {
         let found = paths.iter().find(|(template, _)| is_of(template, path));

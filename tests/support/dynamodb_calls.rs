@@ -16,8 +16,8 @@ use aws_smithy_types::config_bag::{ConfigBag, Layer, Storable, StoreReplace};
 use crate::support::deployed;
 use crate::support::fault_injection::Faults;
 
-/// The DynamoDB calls that were made, with when they began and ended; each attempt is held to its function's role, then
-/// suffers its fault.
+/// Records the DynamoDB calls with their begin and end. Each attempt is checked against its function's role before its
+/// fault is injected.
 #[derive(Clone, Debug)]
 pub struct Calls {
     made: Arc<Mutex<Vec<Call>>>,
@@ -50,7 +50,7 @@ impl Calls {
         self.made.lock().unwrap().clear();
     }
 
-    /// The operations called, sorted.
+    /// The names of the called operations, sorted.
     pub fn operations(&self) -> Vec<String> {
         let mut operations: Vec<_> = self
             .made
@@ -63,7 +63,7 @@ impl Calls {
         operations
     }
 
-    /// Sequential round trips: the longest chain of calls of which each began after the one before had ended.
+    /// Sequential round trips: the longest chain of calls in which each began after the previous one had ended.
     pub fn round_trips(&self) -> usize {
         let mut calls = self.made.lock().unwrap().clone();
         calls.sort_by_key(|call| call.ended);
@@ -103,7 +103,7 @@ impl Intercept for Calls {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        Faults::answer(context, cfg);
+        Faults::replace_response(context, cfg);
         Ok(())
     }
 

@@ -1,18 +1,18 @@
 //! Faults between the SDK and the table, for each *attempt* of a DynamoDB call that the product makes.
 //!
-//! - `world.faults.next(on, times, fault)`: the next `times` attempts of the operations `on` suffer `fault`, such as
-//!   `next(&["UpdateItem"], 3, Fault::Conflict)` or `next(WRITES, FOREVER, Fault::Failed)`; `after(skip, on, times, fault)`
-//!   lets `skip` attempts pass first.
-//! - `world.faults.seed(seed, percent)`, or `World::faulty(Faults::seeded(seed, percent))`: so many of a hundred attempts
-//!   suffer a fault that their operation can suffer, drawn from the seed.
-//! - `world.faults.stop()`: no more faults. `world.faults.injected()`: how many there were, by kind.
+//! - `world.faults.next(on, times, fault)` injects `fault` into the next `times` attempts of the operations `on`, such
+//!   as `next(&["UpdateItem"], 3, Fault::Conflict)` or `next(WRITES, FOREVER, Fault::Failed)`;
+//!   `after(skip, on, times, fault)` lets `skip` attempts pass first.
+//! - `world.faults.seed(seed, percent)`, or `World::faulty(Faults::seeded(seed, percent))`, injects faults into a
+//!   percentage of the attempts; the seed selects the attempts and the kinds of faults.
+//! - `world.faults.stop()` ends the faults. `world.faults.injected()` returns the number of faults by kind.
 //!
-//! What a test itself reads by `Scan`, or within [`spared`], suffers none.
+//! A test's own calls have no faults if they are a `Scan` or run within [`without_faults`].
 
-mod gates;
 mod kill;
 mod kinds;
 mod pages;
+mod proxies;
 #[cfg(test)]
 mod tests;
 
@@ -33,23 +33,23 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use self::gates::{LATE_NUMBER, depart, gates, is_under_way};
 pub use self::kill::{Kill, Moment, killed};
 pub use self::kinds::{Fault, Keys, Loss, Throttle};
 pub use self::pages::Lag;
-use self::pages::{Remembered, index_partition, lag, nothing_yet, withheld, withhold};
+use self::pages::{LastIndexPages, empty_page, index_partition, lag, withheld, withhold};
+use self::proxies::{LATE_NUMBER, is_under_way, proxy_ports, register_late_request};
 
 /// The operations that write.
 pub const WRITES: &[&str] = &["UpdateItem", "TransactWriteItems", "PutItem", "DeleteItem"];
 /// The operations that read.
 pub const READS: &[&str] = &["BatchGetItem", "GetItem", "Query", "TransactGetItems"];
-/// As many attempts as there are.
+/// A number of attempts without an end.
 pub const FOREVER: usize = usize::MAX;
 
-/// Of a hundred queries of the index, how many meet one that lags, where anything goes wrong at all.
-const LAGS: u32 = 30;
+/// Percentage of queries of the index that lag, if the seeded percentage is above zero.
+const LAG_PERCENT: u32 = 30;
 
-/// The faults of a world: none, until a test asks for some.
+/// The faults of a world; none by default.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
@@ -59,10 +59,10 @@ struct State {
     seeded: Option<(StdRng, u32)>,
     injected: BTreeMap<&'static str, usize>,
     is_paused: bool,
-    /// Late attempts, by number.
+    /// Numbers of the attempts that are late.
     late: Vec<u64>,
-    /// What the index answered last.
-    indexed: Remembered,
+    /// The last pages of the index.
+    indexed: LastIndexPages,
 }
 
 #[derive(Debug)]
@@ -74,46 +74,46 @@ struct Plan {
 }
 
 impl Faults {
-    /// Faults of so many of a hundred attempts, drawn from `seed`.
+    /// Injects faults into `percent` of the attempts, drawn from `seed`.
     pub fn seeded(seed: u64, percent: u32) -> Self {
         let faults = Self::default();
         faults.seed(seed, percent);
         faults
     }
 
-    /// From now on so many of a hundred attempts suffer a fault, drawn from `seed`.
+    /// Injects faults into `percent` of the following attempts, drawn from `seed`.
     pub fn seed(&self, seed: u64, percent: u32) {
         self.0.lock().unwrap().seeded = Some((StdRng::seed_from_u64(seed), percent));
     }
 
-    /// The next `times` attempts of the operations `on` suffer `fault`.
+    /// Injects `fault` into the next `times` attempts of the operations `on`.
     pub fn next(&self, on: &'static [&'static str], times: usize, fault: Fault) {
         self.after(0, on, times, fault);
     }
 
-    /// As [`Faults::next`], once `skip` attempts have passed.
+    /// Does the same as [`Faults::next`] after `skip` attempts without a fault.
     pub fn after(&self, skip: usize, on: &'static [&'static str], times: usize, fault: Fault) {
         self.0.lock().unwrap().plans.push(Plan { skip, on, times, fault });
     }
 
-    /// No more faults.
+    /// Ends all faults.
     pub fn stop(&self) {
         let mut state = self.0.lock().unwrap();
         state.plans.clear();
         state.seeded = None;
     }
 
-    /// Lets no fault happen while `paused`; what is planned stays planned.
+    /// Suspends the faults while `paused`; planned faults remain planned.
     pub fn pause(&self, paused: bool) {
         self.0.lock().unwrap().is_paused = paused;
     }
 
-    /// How many faults there were, by kind.
+    /// The number of injected faults by kind.
     pub fn injected(&self) -> BTreeMap<&'static str, usize> {
         self.0.lock().unwrap().injected.clone()
     }
 
-    /// Whether a late write may be applied still.
+    /// Whether a late write may still be applied.
     pub fn are_writes_under_way(&self) -> bool {
         let mut state = self.0.lock().unwrap();
         state.late.retain(|number| is_under_way(*number));
@@ -121,14 +121,14 @@ impl Faults {
     }
 
     /// Waits until every late write was applied.
-    pub async fn landed(&self) {
+    pub async fn wait_for_late_writes(&self) {
         while self.are_writes_under_way() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     fn draw(&self, operation: &str, is_indexed: bool) -> Option<Fault> {
-        if !WRITES.contains(&operation) && !READS.contains(&operation) || SPARED.try_with(|()| ()).is_ok() {
+        if !WRITES.contains(&operation) && !READS.contains(&operation) || WITHOUT_FAULTS.try_with(|()| ()).is_ok() {
             return None;
         }
         let mut state = self.0.lock().unwrap();
@@ -142,7 +142,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// Before a request is sent.
+    /// Injects the fault of a request before it is sent.
     pub fn before(
         &self,
         operation: &str,
@@ -154,7 +154,11 @@ impl Faults {
             "Query" => index_partition(&body_of(request)?),
             _ => None,
         };
-        let last = SPARED.try_with(|()| ()).is_err().then(kill::begins).flatten();
+        let last = WITHOUT_FAULTS
+            .try_with(|()| ())
+            .is_err()
+            .then(kill::call_begins)
+            .flatten();
         let is_write = WRITES.contains(&operation);
         let fault = match last {
             Some(Moment::During) if is_write => Some(Fault::Late),
@@ -163,48 +167,55 @@ impl Faults {
             None => self.draw(operation, index_partition.is_some()),
         };
         if fault == Some(Fault::Late) {
-            let number = depart();
+            let number = register_late_request();
             request.headers_mut().insert(LATE_NUMBER, number.to_string());
             self.0.lock().unwrap().late.push(number);
         }
-        let suffered = fault.map(|fault| suffer(fault, operation, request)).transpose()?;
+        let injected_fault = fault.map(|fault| inject(fault, operation, request)).transpose()?;
         cfg.interceptor_state().store_put(Attempt {
-            suffered,
+            injected_fault,
             index_partition,
-            is_last: last == Some(Moment::After),
+            ends_process: last == Some(Moment::After),
         });
         Ok(())
     }
 
-    /// When an answer came.
-    pub fn answer(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
+    /// Replaces the response if the fault says so.
+    pub fn replace_response(context: &mut BeforeDeserializationInterceptorContextMut<'_>, cfg: &ConfigBag) {
         let Some(attempt) = cfg.load::<Attempt>() else { return };
-        if attempt.is_last {
-            kill::was_answered();
+        if attempt.ends_process {
+            kill::response_received();
         }
-        let Some(suffered) = &attempt.suffered else { return };
-        if let Some(answer) = suffered.fault.answer(suffered) {
-            *context.response_mut() = answer;
+        let Some(injected_fault) = &attempt.injected_fault else {
+            return;
+        };
+        if let Some(response) = injected_fault.fault.replacement(injected_fault) {
+            *context.response_mut() = response;
         }
     }
 
-    /// When an answer was read.
+    /// Changes the output if the fault says so.
     pub fn read(&self, context: &mut FinalizerInterceptorContextMut<'_>, cfg: &ConfigBag) {
         let Some(attempt) = cfg.load::<Attempt>() else { return };
         let Some(Ok(output)) = context.output_or_error_mut() else {
             return;
         };
         if let Some((partition, output)) = attempt.index_partition.as_ref().zip(output.downcast_mut()) {
-            let lagging = attempt.suffered.as_ref().and_then(|suffered| match suffered.fault {
-                Fault::Stale(how) => Some(how),
-                _ => None,
-            });
+            let lagging = attempt
+                .injected_fault
+                .as_ref()
+                .and_then(|injected_fault| match injected_fault.fault {
+                    Fault::Stale(how) => Some(how),
+                    _ => None,
+                });
             lag(output, lagging, partition, &mut self.0.lock().unwrap().indexed);
         }
-        let Some(suffered) = &attempt.suffered else { return };
+        let Some(injected_fault) = &attempt.injected_fault else {
+            return;
+        };
         if let Some(output) = output.downcast_mut::<BatchGetItemOutput>() {
-            withhold(output, &suffered.withheld);
-            if let Fault::Overlooked(beginning) = suffered.fault {
+            withhold(output, &injected_fault.withheld);
+            if let Fault::Overlooked(beginning) = injected_fault.fault {
                 for items in output.responses.iter_mut().flat_map(HashMap::values_mut) {
                     items.retain(|item| !item["pk"].as_s().unwrap().starts_with(beginning));
                 }
@@ -228,7 +239,7 @@ impl State {
 
     fn drawn(&mut self, operation: &str, is_indexed: bool) -> Option<Fault> {
         let (random, percent) = self.seeded.as_mut()?;
-        if is_indexed && *percent > 0 && random.random_range(0..100) < LAGS {
+        if is_indexed && *percent > 0 && random.random_range(0..100) < LAG_PERCENT {
             return Some(Fault::Stale(if random.random() { Lag::Behind } else { Lag::Patchy }));
         }
         if random.random_range(0..100) >= *percent {
@@ -258,7 +269,7 @@ impl State {
             "UpdateItem" | "PutItem" | "DeleteItem" => kinds.extend([Fault::Conflict, Fault::Conflict]),
             _ => {}
         }
-        // Seldom, as they take an attempt's whole time.
+        // These kinds are rare, because they take the whole time of an attempt.
         if random.random_range(0..10) == 0 {
             kinds = vec![Fault::TimedOut, Fault::Lost(Loss::TimedOut)];
             if WRITES.contains(&operation) {
@@ -269,14 +280,14 @@ impl State {
     }
 }
 
-/// What the attempt under way suffers.
+/// The fault of the current attempt.
 #[derive(Debug)]
 struct Attempt {
-    suffered: Option<Suffered>,
-    /// The partition of the index that it asks.
+    injected_fault: Option<Injected>,
+    /// The partition of the index that the attempt queries.
     index_partition: Option<String>,
-    /// Whether its process ends when it is answered.
-    is_last: bool,
+    /// Whether the process ends after the response.
+    ends_process: bool,
 }
 
 impl Storable for Attempt {
@@ -284,13 +295,13 @@ impl Storable for Attempt {
 }
 
 #[derive(Debug)]
-struct Suffered {
+struct Injected {
     fault: Fault,
     operation: String,
-    /// The items of a transaction.
+    /// Number of items of a transaction.
     items: usize,
     withheld: Vec<(String, HashMap<String, AttributeValue>)>,
-    /// The page that is answered in place of another.
+    /// The page that replaces the page of the service.
     page: String,
 }
 
@@ -298,9 +309,9 @@ fn body_of(request: &HttpRequest) -> Result<Value, BoxError> {
     Ok(serde_json::from_slice(request.body().bytes().unwrap_or_default())?)
 }
 
-fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Suffered, BoxError> {
-    if let Some(way) = fault.way() {
-        request.set_uri(format!("http://127.0.0.1:{}/", gates()[&way]))?;
+fn inject(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Injected, BoxError> {
+    if let Some(mode) = fault.proxy_mode() {
+        request.set_uri(format!("http://127.0.0.1:{}/", proxy_ports()[&mode]))?;
     }
     let mut body = body_of(request)?;
     if let Fault::Short(most) = fault {
@@ -310,7 +321,7 @@ fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Su
         *request.body_mut() = SdkBody::from(text);
     }
     if fault.refuses() {
-        // The service knows no such operation, and does nothing.
+        // The service rejects the unknown operation and applies nothing.
         request
             .headers_mut()
             .insert("x-amz-target", "DynamoDB_20120810.Nothing");
@@ -319,20 +330,20 @@ fn suffer(fault: Fault, operation: &str, request: &mut HttpRequest) -> Result<Su
         Fault::Unprocessed(which) => withheld(&body, which),
         _ => Vec::new(),
     };
-    Ok(Suffered {
+    Ok(Injected {
         fault,
         operation: operation.to_owned(),
         items: body["TransactItems"].as_array().map_or(0, Vec::len),
         withheld,
-        page: nothing_yet(&body).to_string(),
+        page: empty_page(&body).to_string(),
     })
 }
 
 tokio::task_local! {
-    static SPARED: ();
+    static WITHOUT_FAULTS: ();
 }
 
-/// Lets a test look at the table itself, without faults.
-pub async fn spared<T>(looking: impl Future<Output = T>) -> T {
-    SPARED.scope((), looking).await
+/// Runs `work`, a call of the test itself, without faults.
+pub async fn without_faults<T>(work: impl Future<Output = T>) -> T {
+    WITHOUT_FAULTS.scope((), work).await
 }

@@ -1,4 +1,4 @@
-//! People, in a world of their own: production code on an embedded engine, one table a world, a mailbox, a clock.
+//! Isolated worlds for tests: production code on an embedded engine, with a table, a mailbox and a clock per world.
 //!
 //! `TEST_DYNAMODB_ENDPOINT` names another engine, such as the real DynamoDB Local.
 
@@ -32,14 +32,11 @@ use crate::support::{deployed, documented, template};
 
 pub const PASSWORD: &str = "correct horse";
 
-/// The engine of this process. It lives on a thread of its own, as each test's runtime ends with its test.
+/// The engine of this process. It has a thread of its own, because each test's runtime ends with its test.
 pub fn engine() -> &'static str {
     static ENDPOINT: OnceLock<String> = OnceLock::new();
     ENDPOINT.get_or_init(|| {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "which engine to test against is the tester's to say"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the environment selects the engine")]
         if let Ok(endpoint) = std::env::var("TEST_DYNAMODB_ENDPOINT") {
             return endpoint;
         }
@@ -60,24 +57,24 @@ pub fn engine() -> &'static str {
     })
 }
 
-/// Shows what a test's requests failed of, should the test fail.
+/// Logs errors, so that a failed test shows them.
 fn log_faults() {
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::ERROR);
-    // Another test of this process has set it up before.
+    // Another test of this process may have installed the subscriber.
     let _ = subscriber.with_test_writer().without_time().try_init();
 }
 
-/// Everything there is, for one test.
+/// The isolated environment of one test.
 pub struct World {
     pub app: App,
     pub clock: Clock,
     pub mailbox: Mailbox,
     pub calls: Calls,
-    /// What DynamoDB calls suffer.
+    /// The faults of the DynamoDB calls.
     pub faults: Faults,
-    /// How long a request may take: more than Lambda gives it, as tests share a machine.
+    /// Time limit of a request: longer than in Lambda, because tests share a machine.
     pub request_time_limit: Duration,
-    /// What answers requests.
+    /// The router of the API.
     pub router: Router,
     people: AtomicU32,
     _mailbox_server: Option<MailboxServer>,
@@ -92,7 +89,7 @@ impl World {
         Self::with_faults(configure, Faults::default()).await
     }
 
-    /// A world whose DynamoDB calls suffer `faults`, once it is there.
+    /// A world with `faults`, which begin after the set-up.
     pub async fn faulty(faults: Faults) -> Self {
         Self::with_faults(|_| {}, faults).await
     }
@@ -127,7 +124,7 @@ impl World {
         }
     }
 
-    /// Another environment over the same table and mailbox, whose clock is `seconds` ahead of this one's.
+    /// A second environment with the same table and mailbox, whose clock is `seconds` ahead of this world's clock.
     pub async fn environment_ahead(&self, seconds: i64) -> Self {
         let clock = Clock::system();
         let passed_ms = self.clock.now().as_millis() - clock.now().as_millis();
@@ -137,7 +134,9 @@ impl World {
         let app = App::start(config, clock.clone(), RequiredSecrets::ALL, Some(interceptor))
             .await
             .unwrap();
-        crate::support::fault_injection::spared(app.warm()).await.unwrap();
+        crate::support::fault_injection::without_faults(app.warm())
+            .await
+            .unwrap();
         Self {
             router: local::stack::api(app.clone()),
             app,
@@ -151,7 +150,7 @@ impl World {
         }
     }
 
-    /// Somebody without an account.
+    /// A person without an account.
     pub fn stranger(&self, name: &str) -> Person<'_> {
         let number = self.people.fetch_add(1, Ordering::SeqCst);
         let [_, a, b, c] = number.to_be_bytes();
@@ -166,7 +165,7 @@ impl World {
         }
     }
 
-    /// Somebody who registered and logged in, and so owns a workspace.
+    /// A person who registered and logged in, and therefore owns a workspace.
     pub async fn owner(&self, name: &str) -> Person<'_> {
         let mut person = self.stranger(name);
         let company = format!("{name} and company");
@@ -181,7 +180,7 @@ impl World {
         person
     }
 
-    /// Somebody who joined the workspace of `inviter` as `role`, by invitation and acceptance.
+    /// A person who was invited by `inviter` as `role` and accepted.
     pub async fn joins(&self, inviter: &Person<'_>, name: &str, role: &str) -> Person<'_> {
         let invitation = inviter.invite(&format!("{name}@example.com"), role).await.expect(201);
         let mut person = self.stranger(name);
@@ -193,12 +192,12 @@ impl World {
         person
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn pass(&self, seconds: i64) {
         let _ = self.clock.advance(seconds);
     }
 
-    /// Every item of the table, as text, sorted: two dumps are equal when nothing changed.
+    /// Every item of the table as sorted text: two dumps are equal when nothing changed.
     pub async fn dump(&self) -> Vec<String> {
         let mut items = Vec::new();
         let mut start = None;
@@ -226,15 +225,15 @@ impl World {
         rows
     }
 
-    /// Every item but those that only count calls.
+    /// Every item except those of limits.
     pub async fn dump_without_limits(&self) -> Vec<String> {
         let mut rows = self.dump().await;
         rows.retain(|row| !row.contains(r#""entity": S("limit")"#));
         rows
     }
 
-    /// What is answered to a request; whoever answers is held to the role that the template gives its function, and what
-    /// is answered to the OpenAPI document.
+    /// Sends a request. Asserts that the role of its function permits the calls, and that the OpenAPI document has the
+    /// response.
     pub async fn send(&self, request: Request<Body>, address: IpAddr) -> ApiResponse {
         let mut request = request;
         request.extensions_mut().insert(Gateway {
@@ -247,14 +246,14 @@ impl World {
             .insert(Deadline::after(self.request_time_limit));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let function = template::route(&method, &path).function;
-        let answering = self.router.clone().oneshot(request);
-        let answer = ApiResponse::read(deployed::in_role(function, answering).await.unwrap()).await;
-        documented::hold(&method, &path, &answer);
-        answer
+        let call = self.router.clone().oneshot(request);
+        let response = ApiResponse::read(deployed::in_role(function, call).await.unwrap()).await;
+        documented::hold(&method, &path, &response);
+        response
     }
 }
 
-/// An item as `Debug` writes it, but with its names in order.
+/// The `Debug` text of an item with sorted names.
 fn item_text(item: &HashMap<String, AttributeValue>) -> String {
     let value = |value: &AttributeValue| match value {
         AttributeValue::M(map) => format!("M({})", item_text(map)),

@@ -1,5 +1,5 @@
-//! What must hold of the whole table whatever happened (docs/architecture.md), checked by a reader that shares no code with
-//! the store: it knows the table from `docs/table.md` alone.
+//! The invariants of the whole table (docs/architecture.md). The checks share no code with the store: their only source
+//! is `docs/table.md`.
 
 mod accounts;
 mod invitations;
@@ -40,25 +40,25 @@ pub async fn read(world: &World) -> Table {
     }
 }
 
-/// The table without rate limits, which refused requests count against too.
+/// The table without limits, which also count refused requests.
 pub async fn read_without_limits(world: &World) -> Table {
     let mut table = read(world).await;
     table.retain(|_, item| item["entity"] != "limit");
     table
 }
 
-/// Fails with every invariant that does not hold.
+/// Asserts every invariant.
 #[track_caller]
 pub fn assert_hold(table: &Table) {
     let faults = faults(table);
     assert!(
         faults.is_empty(),
-        "the table is not as it must be:\n{}",
+        "the table violates invariants:\n{}",
         faults.join("\n")
     );
 }
 
-/// Reads the table and fails with every invariant that does not hold.
+/// Reads the table and asserts every invariant.
 pub async fn check(world: &World) {
     assert_hold(&read(world).await);
 }
@@ -72,7 +72,7 @@ fn json(value: &AttributeValue) -> Value {
         AttributeValue::L(list) => list.iter().map(json).collect(),
         AttributeValue::Ss(set) => set.iter().cloned().collect(),
         AttributeValue::M(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), json(value))).collect()),
-        other => panic!("nothing writes this: {other:?}"),
+        other => panic!("unexpected attribute type: {other:?}"),
     }
 }
 
@@ -80,17 +80,17 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// What was looked at, how often, and what was found wrong.
+/// The number of checks, and the faults that they found.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Checks by the invariant that they belong to.
+    /// Number of checks by invariant.
     pub checks: BTreeMap<&'static str, u64>,
-    /// What did not hold.
+    /// Violations of invariants.
     pub faults: Vec<String>,
 }
 
 impl Findings {
-    /// Counts a check of `rule`, and notes its fault if it does not hold.
+    /// Counts a check of `rule` and records a fault if it fails.
     pub fn expect(&mut self, rule: &'static str, holds: bool, fault: impl FnOnce() -> String) {
         *self.checks.entry(rule).or_default() += 1;
         if !holds {
@@ -99,12 +99,12 @@ impl Findings {
     }
 }
 
-/// Everything about `table` that must not be.
+/// The violated invariants of `table`.
 pub fn faults(table: &Table) -> Vec<String> {
     examine(table).faults
 }
 
-/// The invariant that an item of this kind is held to. Its key is held to I12.
+/// The invariant that covers items of this entity; I12 covers their keys.
 fn rule_of(entity: Option<&str>) -> &'static str {
     match entity {
         Some("workspace") => "I1",
@@ -117,7 +117,7 @@ fn rule_of(entity: Option<&str>) -> &'static str {
     }
 }
 
-/// Holds every item of `table` against the others.
+/// Checks every item of `table` against the others.
 pub fn examine(table: &Table) -> Findings {
     let mut check = Checker {
         table,
@@ -190,8 +190,8 @@ impl Checker<'_> {
         }
     }
 
-    /// The id of the write that last left it: an update of the item alone, or a transaction that the item witnesses. Some
-    /// witness every transaction that writes them.
+    /// The id of the last write: an update of the item alone, or a transaction with the item as its witness. Some
+    /// entities are a witness of every transaction that writes them.
     fn last_write(&mut self, at: &str, item: &Value) {
         let always = ["slug", "invitation", "keys"];
         let maybe = [
@@ -215,7 +215,7 @@ impl Checker<'_> {
     }
 
     fn expires(&mut self, at: &str, item: &Value) {
-        self.expect(item["ttl"].is_u64(), || format!("{at}: kept for ever"));
+        self.expect(item["ttl"].is_u64(), || format!("{at}: has no ttl"));
     }
 
     fn limit(&mut self, at: &str, limit: &Value, pk: &str) {
@@ -242,7 +242,7 @@ impl Checker<'_> {
         });
         let slots = slots.count();
         self.expect(slots <= most, || format!("{at}: {slots} slots, {most} are permitted"));
-        self.expect(limit["ttl"].is_u64(), || format!("{at}: kept for ever"));
+        self.expect(limit["ttl"].is_u64(), || format!("{at}: has no ttl"));
     }
 }
 
@@ -261,11 +261,11 @@ fn documented_keys() -> Vec<(String, String, String)> {
     });
     let rows: Vec<_> = rows.collect();
     let entities: BTreeSet<_> = rows.iter().map(|(entity, ..)| entity).collect();
-    assert!(entities.len() >= 12, "docs/table.md is not read rightly: {entities:?}");
+    assert!(entities.len() >= 12, "docs/table.md could not be parsed: {entities:?}");
     rows
 }
 
-/// Whether `key` is of the form of `pattern`, in which `<words>` stand for what differs.
+/// Whether `key` matches `pattern`, in which `<words>` stand for variable parts.
 fn matches(pattern: &str, key: &str) -> bool {
     let Some((literal, rest)) = pattern.split_once('<') else {
         return pattern == key;

@@ -1,4 +1,4 @@
-//! What the tests share: the stack under test, people, injected faults, and checks of the whole table.
+//! Shared support of the tests: the stack under test, people, injected faults, and invariants of the whole table.
 
 pub mod api_operations;
 pub mod api_response;

@@ -1,4 +1,4 @@
-//! What a call leaves behind, so that it can be compared with what another one left in a world of the same items.
+//! The lasting effect of a call, for the comparison with the effect in another world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use shared::clock::Time;
 use crate::support::harness::World;
 use crate::support::invariants;
 
-/// What there is afterwards: the mails by recipient and subject, and the items by key.
+/// The mails by recipient and subject, and the items by key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub mails: Vec<String>,
@@ -23,7 +23,7 @@ impl Outcome {
         for ((pk, sk), item) in table {
             let item = lasting(item);
             match item["entity"].as_str().unwrap() {
-                // Chance says which of a counter's splits is raised.
+                // The split of a counter is random.
                 "usage-hour" | "usage-dirty-marker" => {
                     let (hour, _) = sk.rsplit_once('#').unwrap();
                     let so_far = items.remove(&format!("{pk} {hour}"));
@@ -40,7 +40,7 @@ impl Outcome {
         Self { mails, items }
     }
 
-    /// What differs, for whoever reads it.
+    /// Describes the differences.
     pub fn differs(&self, other: &Self) -> Option<String> {
         let keys: BTreeSet<_> = self.items.keys().chain(other.items.keys()).collect();
         let items = keys.into_iter().filter_map(|key| {
@@ -53,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// An item without what is another at every time: when it was written, and under which random id.
+/// An item without its random and time-dependent values.
 fn lasting(mut item: Value) -> Value {
     let fields = item.as_object_mut().unwrap();
     for random in ["last_write", "version", "revision", "pk", "sk", "ttl"] {
@@ -68,7 +68,7 @@ fn lasting(mut item: Value) -> Value {
 fn still(value: &mut Value) {
     match value {
         Value::String(text) => {
-            // A place in the list of due mails begins with a time.
+            // A sort key of the due mails begins with a time.
             let beginning = text.split('#').next().unwrap_or_default();
             if beginning.parse::<Time>().is_ok() {
                 *text = text.replacen(beginning, "then", 1);
@@ -79,7 +79,7 @@ fn still(value: &mut Value) {
     }
 }
 
-/// Two splits of one counter, or of one workspace's news.
+/// Merges two splits of one counter, or two dirty markers of one workspace.
 fn together(so_far: Option<Value>, item: Value) -> Value {
     let Some(mut sum) = so_far else { return item };
     for name in ["location_events", "action_deliveries"] {

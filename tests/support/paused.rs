@@ -1,5 +1,5 @@
-//! A process that freezes before one of its calls to the table, sleeps through what happens meanwhile, and goes on with
-//! what it knew: what Lambda may do to any of them, and the one place between a read and a write where a race is decided.
+//! A process that pauses before one of its calls to the table and continues with its old reads, as Lambda may freeze
+//! any process. The pause between a read and a write is the point at which a race is decided.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -15,19 +15,19 @@ use tokio::sync::oneshot;
 
 use crate::support::harness::World;
 
-/// Which call a process freezes before.
+/// The call before which a process pauses.
 #[derive(Clone, Copy, Debug)]
 pub enum PauseBefore {
-    /// So many calls later, beginning with 1.
+    /// The call with this number, beginning with 1.
     Call(usize),
-    /// The first one of an operation.
+    /// The first call of an operation.
     First(&'static str),
 }
 
 #[derive(Debug)]
 struct Freezer {
     before: PauseBefore,
-    /// Calls until then.
+    /// Remaining calls before the pause.
     left: AtomicUsize,
     frozen: Mutex<Option<oneshot::Sender<()>>>,
     thawed: Mutex<mpsc::Receiver<()>>,
@@ -48,19 +48,19 @@ impl Intercept for Freezer {
         if matches!(self.before, PauseBefore::First(first) if first != operation) {
             return Ok(());
         }
-        // It wraps, and is 1 no second time.
+        // The counter wraps and therefore reaches 1 only once.
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             let frozen = self.frozen.lock().unwrap().take().unwrap();
-            assert!(frozen.send(()).is_ok(), "nobody waits for the process to freeze");
-            // Whoever froze it lets go of it, even when failing.
+            assert!(frozen.send(()).is_ok(), "the test does not wait for the pause");
+            // The sender is dropped to resume the process, even when the test fails.
             let _ = self.thawed.lock().unwrap().recv();
         }
         Ok(())
     }
 }
 
-/// Does `work` in a process of its own on the world's table, frozen `before` one of its calls while `meanwhile` runs. What
-/// the work came to, and whether it came to that call.
+/// Runs `work` in a process of its own on the same table, paused `before` one of its calls while `meanwhile` runs.
+/// Returns the result of `work`, and whether `work` reached that call.
 pub async fn run_paused<T, F>(
     world: &World,
     before: PauseBefore,
@@ -71,7 +71,7 @@ where
     T: Send + 'static,
     F: Future<Output = T>,
 {
-    let (told, freezing) = oneshot::channel();
+    let (frozen, freezing) = oneshot::channel();
     let (thaw, thawed) = mpsc::channel();
     let freezer = Freezer {
         before,
@@ -79,7 +79,7 @@ where
             PauseBefore::Call(number) => number,
             PauseBefore::First(_) => 1,
         }),
-        frozen: Mutex::new(Some(told)),
+        frozen: Mutex::new(Some(frozen)),
         thawed: Mutex::new(thawed),
     };
     let (config, clock) = ((*world.app.config).clone(), world.clock.clone());

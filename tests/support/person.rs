@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::api_response::ApiResponse;
 use crate::support::harness::{PASSWORD, World};
 
-/// Somebody, with or without tokens.
+/// A person with or without tokens.
 #[derive(Clone)]
 pub struct Person<'w> {
     pub world: &'w World,
@@ -22,21 +22,21 @@ pub struct Person<'w> {
 }
 
 impl Person<'_> {
-    pub fn take_tokens(&mut self, answer: &ApiResponse) {
-        self.access = Some(answer.body["access_token"].as_str().unwrap().to_owned());
-        answer.body["refresh_token"]
+    pub fn take_tokens(&mut self, response: &ApiResponse) {
+        self.access = Some(response.body["access_token"].as_str().unwrap().to_owned());
+        response.body["refresh_token"]
             .as_str()
             .unwrap()
             .clone_into(&mut self.refresh);
-        answer.body["user"]["id"].as_str().unwrap().clone_into(&mut self.id);
+        response.body["user"]["id"].as_str().unwrap().clone_into(&mut self.id);
     }
 
     pub async fn log_in(&mut self) {
-        let answer = self
+        let response = self
             .post("/auth/login", json!({"email": self.email, "password": PASSWORD}))
             .await
             .expect(200);
-        self.take_tokens(&answer);
+        self.take_tokens(&response);
     }
 
     pub fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
@@ -135,7 +135,7 @@ impl Person<'_> {
         self.call("POST", "/workspaces/revoke-all-sessions", None).await
     }
 
-    /// Accepts the invitation that `issued` (an answer of create or resend) holds the link of.
+    /// Accepts the invitation whose link is in `issued`, a response of create or resend.
     pub async fn accept(&self, issued: &ApiResponse, more: Value) -> ApiResponse {
         self.post("/auth/accept-invite", proof(issued, more)).await
     }

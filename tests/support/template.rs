@@ -1,5 +1,5 @@
-//! `template.yaml` as data, and what AWS makes of it: which function a request reaches, what a function finds in its
-//! environment, what its role lets it do.
+//! `template.yaml` as data, with the semantics of AWS: the function of a request, the environment of a function, and
+//! the permissions of its role.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +50,7 @@ pub fn resources(kind: &str) -> BTreeMap<&'static str, &'static Value> {
     found
 }
 
-/// A list, or the one thing that stands for a list.
+/// A list, or a single value as a list.
 fn list(value: &'static Value) -> Vec<&'static str> {
     match value {
         Value::Array(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
@@ -61,7 +61,7 @@ fn list(value: &'static Value) -> Vec<&'static str> {
 /// A function as the template declares it.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared {
-    /// Its binary, which is its name everywhere else.
+    /// The name of the binary, which is used everywhere else.
     pub name: &'static str,
     /// Its name in the template.
     pub logical: &'static str,
@@ -81,7 +81,7 @@ pub fn functions() -> Vec<Declared> {
 }
 
 impl Declared {
-    /// A property: its own, else the one of all functions.
+    /// The function's own property, or the global one.
     pub fn property(&self, name: &str) -> &'static Value {
         match &self.resource["Properties"][name] {
             Value::Null => &template()["Globals"]["Function"][name],
@@ -89,7 +89,7 @@ impl Declared {
         }
     }
 
-    /// What the template sets in its environment.
+    /// The function's environment variables.
     pub fn environment(&self) -> BTreeMap<&'static str, &'static Value> {
         let global = &template()["Globals"]["Function"]["Environment"]["Variables"];
         let own = &self.resource["Properties"]["Environment"]["Variables"];
@@ -97,7 +97,7 @@ impl Declared {
         both.map(|(name, value)| (name.as_str(), value)).collect()
     }
 
-    /// What its role allows.
+    /// The statements of the function's role.
     pub fn statements(&self) -> Vec<Statement> {
         let role = self.resource["Properties"]["Role"]["Fn::GetAtt"].as_str().unwrap();
         let role = &template()["Resources"][role.strip_suffix(".Arn").unwrap()];
@@ -123,23 +123,23 @@ impl Declared {
 pub struct Statement {
     pub sid: &'static str,
     pub actions: Vec<&'static str>,
-    /// What partition keys must look like.
+    /// Patterns of the permitted partition keys.
     pub leading_keys: Option<Vec<&'static str>>,
     pub text: &'static Value,
 }
 
 impl Statement {
-    /// Whether it is about the index instead of the table.
+    /// Whether the statement covers the index instead of the table.
     pub fn of_index(&self) -> bool {
         self.text["Resource"].to_string().contains("/index/")
     }
 
-    /// Whether it is about the table, and not about logs, secrets or mail.
+    /// Whether the statement covers the table, and not logs, secrets or mail.
     pub fn is_of_table(&self) -> bool {
         self.actions.iter().any(|action| action.starts_with("dynamodb:"))
     }
 
-    /// Whether it allows this: the action, on the table or on its index, with every partition key.
+    /// Whether the statement allows the access: the action, on the table or on its index, with every partition key.
     pub fn allows(&self, access: &Access) -> bool {
         let patterns = self.leading_keys.as_deref().unwrap_or_default();
         let is_covered = |key: &String| patterns.iter().any(|pattern| is_like(pattern, key));
@@ -149,7 +149,7 @@ impl Statement {
     }
 }
 
-/// What a call to the table asks a role for.
+/// An access to the table that a role must allow.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Access {
     /// Such as `dynamodb:Query`.
@@ -159,7 +159,7 @@ pub struct Access {
     pub of_index: bool,
 }
 
-/// Whether IAM's `StringLike` finds `text` like `pattern`.
+/// Whether `text` matches `pattern` in the sense of IAM's `StringLike`.
 pub fn is_like(pattern: &str, text: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => text.starts_with(beginning),
@@ -172,7 +172,7 @@ pub fn is_like(pattern: &str, text: &str) -> bool {
 pub struct Route {
     /// Such as `ANY /api/v1/auth/{proxy+}`, or `$default`.
     pub key: String,
-    /// The function behind it.
+    /// The function of the route.
     pub function: &'static str,
 }
 
@@ -204,7 +204,7 @@ fn key(event: &Value) -> String {
     }
 }
 
-/// The route that an HTTP API takes: the path as written before one with a variable before a greedy variable, then the
+/// The route that an HTTP API selects: a literal path before a variable before a greedy variable, then the
 /// method before `ANY`, then `$default`.
 pub fn route(method: &str, path: &str) -> &'static Route {
     let fitting = routes().iter().filter_map(|route| {

@@ -1,4 +1,4 @@
-//! What meters usage: it sends records to the queue, which delivers them in batches, and a schedule rolls them up.
+//! Usage metering in tests: records, batches of the queue, and roll-ups.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use shared::store::keys::shard_of;
 
 use crate::support::harness::{Person, World};
 
-/// More than any call takes.
+/// A time limit above the duration of any call.
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// Moves the clock on to `moment`, which lies ahead, to the second.
+/// Advances the clock to the second after `moment`, which is in the future.
 pub fn advance_to(world: &World, moment: &str) {
     let moment: Time = moment.parse().unwrap();
     let ahead = moment.as_millis() - world.clock.now().as_millis();
@@ -33,11 +33,11 @@ pub fn record(workspace: &str, kind: &str, count: u64, occurred_at: &str) -> Val
     })
 }
 
-/// A batch as the queue delivers it: the messages' ids are their places.
+/// A batch as the queue delivers it; each message's id is its index.
 pub fn batch<B: AsRef<str>>(bodies: &[B]) -> Value {
-    let messages = bodies.iter().enumerate().map(|(place, body)| {
+    let messages = bodies.iter().enumerate().map(|(index, body)| {
         json!({
-            "messageId": place.to_string(), "receiptHandle": "r", "body": body.as_ref(),
+            "messageId": index.to_string(), "receiptHandle": "r", "body": body.as_ref(),
             "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
         })
     });
@@ -48,26 +48,26 @@ pub fn batch<B: AsRef<str>>(bodies: &[B]) -> Value {
 pub async fn ingest(world: &World, event: &Value, left: Duration) -> Result<Value, EventError> {
     let event = event.to_string();
     let deadline = Deadline::after(left);
-    let answer = event::call(usage_ingest::handle, world.app.clone(), event.as_bytes(), deadline).await?;
-    Ok(serde_json::from_slice(&answer).unwrap())
+    let response = event::call(usage_ingest::handle, world.app.clone(), event.as_bytes(), deadline).await?;
+    Ok(serde_json::from_slice(&response).unwrap())
 }
 
-/// The places of a batch's messages that the queue has to deliver again.
-pub fn failures(answer: &Value) -> Vec<usize> {
-    let failures = answer["batchItemFailures"].as_array().unwrap().iter();
-    let mut places: Vec<usize> = failures
+/// The indexes of the messages that the queue must deliver again.
+pub fn failures(response: &Value) -> Vec<usize> {
+    let failures = response["batchItemFailures"].as_array().unwrap().iter();
+    let mut indexes: Vec<usize> = failures
         .map(|failure| failure["itemIdentifier"].as_str().unwrap().parse().unwrap())
         .collect();
-    places.sort_unstable();
-    places
+    indexes.sort_unstable();
+    indexes
 }
 
-/// Delivers messages in one batch; the places of those that failed.
+/// Delivers messages in one batch and returns the indexes of those that failed.
 pub async fn deliver<B: AsRef<str>>(world: &World, bodies: &[B]) -> Vec<usize> {
     failures(&ingest(world, &batch(bodies), A_MINUTE).await.unwrap())
 }
 
-/// Delivers records in one batch, of which every one is taken.
+/// Delivers records in one batch and asserts that all of them are counted.
 pub async fn ingest_records(world: &World, records: &[Value]) {
     let bodies: Vec<String> = records.iter().map(Value::to_string).collect();
     assert_eq!(deliver(world, &bodies).await, [0; 0]);
@@ -77,11 +77,11 @@ pub async fn ingest_records(world: &World, records: &[Value]) {
 pub async fn aggregate(world: &World, event: &Value, left: Duration) -> Result<Value, EventError> {
     let event = event.to_string();
     let deadline = Deadline::after(left);
-    let answer = event::call(usage_aggregator::handle, world.app.clone(), event.as_bytes(), deadline).await?;
-    Ok(serde_json::from_slice(&answer).unwrap())
+    let response = event::call(usage_aggregator::handle, world.app.clone(), event.as_bytes(), deadline).await?;
+    Ok(serde_json::from_slice(&response).unwrap())
 }
 
-/// The hour's run over the shard of a workspace.
+/// Rolls up the shard of a workspace, as the hourly schedule does.
 pub async fn roll_up(world: &World, workspace: &str) -> Value {
     let shard = shard_of(workspace.parse().unwrap());
     let event = json!({"source": "aws.scheduler", "shards": {"from": shard, "to": shard}});
@@ -111,7 +111,7 @@ pub async fn rolled_up(world: &World, workspace: &str) -> BTreeMap<String, (u128
         .collect()
 }
 
-/// What somebody sees of their workspace's usage.
+/// The usage response for a person's workspace.
 pub async fn usage_of(person: &Person<'_>) -> Value {
     person.get("/workspaces/usage").await.expect(200).body
 }

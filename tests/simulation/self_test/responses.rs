@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// Asserts that a response of `status`, `code` and `body` to an operation is reported when the table became `after`.
+#[track_caller]
+fn assert_reported_response(
+    rule: &str,
+    simulation: &Simulation<'_>,
+    after: &Table,
+    (operation, status, code, body): (Operation, u16, &str, Value),
+) {
+    let batch = [response_to(simulation, operation, status, code, body)];
+    assert_reported(rule, &faults_of(simulation, after, &batch));
+}
+
 #[tokio::test]
 async fn wrong_responses_are_reported() {
     let world = World::new().await;
@@ -33,47 +45,19 @@ async fn wrong_responses_are_reported() {
         invitation: open.clone(),
     };
     // Acknowledged without an effect, and acknowledged without the right.
-    assert_reported(
-        "I3",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, cancel(by_owner), 200, "", json!({}))],
-        ),
-    );
-    assert_reported(
-        "I7",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, cancel(by_low), 200, "", json!({}))],
-        ),
-    );
-    let rise = Operation::ChangeRole {
+    assert_reported_response("I3", &simulation, &table, (cancel(by_owner), 200, "", json!({})));
+    assert_reported_response("I7", &simulation, &table, (cancel(by_low), 200, "", json!({})));
+    let promote = Operation::ChangeRole {
         token: by_low,
         target: low.clone(),
         role: "owner",
     };
-    assert_reported(
-        "I7",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, rise, 200, "", json!({}))],
-        ),
-    );
+    assert_reported_response("I7", &simulation, &table, (promote, 200, "", json!({})));
     let remove = Operation::Remove {
         token: by_owner,
         target: owner,
     };
-    assert_reported(
-        "I6",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, remove, 200, "", json!({}))],
-        ),
-    );
+    assert_reported_response("I6", &simulation, &table, (remove, 200, "", json!({})));
     // Refused, but applied.
     let renamed = changed(&table, "workspace", |row| {
         row["description"] = json!("changed");
@@ -83,47 +67,29 @@ async fn wrong_responses_are_reported() {
         token: by_owner,
         name: "x".to_owned(),
     };
-    assert_reported(
-        "I12",
-        &faults_of(
-            &simulation,
-            &renamed,
-            &[response_to(&simulation, rename, 400, "X", json!({}))],
-        ),
-    );
+    assert_reported_response("I12", &simulation, &renamed, (rename, 400, "X", json!({})));
     // Data of another workspace, and a secret.
-    let look = |path| Operation::Read { token: by_owner, path };
-    let stranger = json!({"name": "Company zq00000000qz"});
-    assert_reported(
+    let read = |path| Operation::Read { token: by_owner, path };
+    let other_workspace = json!({"name": "Company zq00000000qz"});
+    assert_reported_response(
         "I5",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, look("/workspaces/"), 200, "", stranger)],
-        ),
+        &simulation,
+        &table,
+        (read("/workspaces/"), 200, "", other_workspace),
     );
     let secret = json!({"name": simulation.ledger.secrets[0]});
-    assert_reported(
-        "I15",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, look("/workspaces/"), 200, "", secret)],
-        ),
-    );
+    assert_reported_response("I15", &simulation, &table, (read("/workspaces/"), 200, "", secret));
     // Lists with a missing row.
-    let nobody = json!({"members": []});
-    assert_reported(
+    let no_members = json!({"members": []});
+    assert_reported_response(
         "I2",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, look("/workspaces/members"), 200, "", nobody)],
-        ),
+        &simulation,
+        &table,
+        (read("/workspaces/members"), 200, "", no_members),
     );
     let performed = response_to(
         &simulation,
-        look("/workspaces/members"),
+        read("/workspaces/members"),
         404,
         "WORKSPACE_NOT_FOUND",
         json!({}),
@@ -144,23 +110,9 @@ async fn wrong_responses_are_reported() {
         password: None,
     };
     simulation.ledger.end_link(&open, "ended by the test");
-    assert_reported(
-        "I3",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, accept.clone(), 200, "", json!({}))],
-        ),
-    );
+    assert_reported_response("I3", &simulation, &table, (accept.clone(), 200, "", json!({})));
     world.pass(8 * 24 * 3600);
-    assert_reported(
-        "I13",
-        &faults_of(
-            &simulation,
-            &table,
-            &[response_to(&simulation, accept, 200, "", json!({}))],
-        ),
-    );
+    assert_reported_response("I13", &simulation, &table, (accept, 200, "", json!({})));
 }
 
 #[tokio::test]

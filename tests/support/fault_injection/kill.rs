@@ -1,5 +1,5 @@
-//! Processes that end: whoever calls the table is gone at one of their calls, before it is sent, while it is under way, or
-//! when it was answered.
+//! Ends a process at one of its calls to the table: before the call is sent, while it is in flight, or after its
+//! response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How long a call that outlives its process has to leave it.
-const TO_LEAVE: Duration = Duration::from_millis(100);
+/// Time for a call to be sent although its process has ended.
+const SEND_TIME: Duration = Duration::from_millis(100);
 
-/// When a process ends.
+/// The moment at which a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Nothing is sent.
+    /// Before the call: nothing is sent.
     Before,
-    /// A write is sent and applied later; a read is not sent.
+    /// During the call: a write is sent and applied later; a read is not sent.
     During,
-    /// It was applied and answered.
+    /// After the call was applied and its response arrived.
     After,
 }
 
-/// The end of a process: at its call of this number, counted from 0.
+/// The end of a process at the call with this number, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kill {
     pub call: usize,
@@ -29,61 +29,61 @@ pub struct Kill {
 }
 
 #[derive(Debug)]
-struct Doom {
+struct ProcessEnd {
     kill: Kill,
-    begun: AtomicUsize,
-    is_dead: AtomicBool,
-    died: Notify,
+    calls: AtomicUsize,
+    has_ended: AtomicBool,
+    ended: Notify,
 }
 
 tokio::task_local! {
-    static DOOM: Arc<Doom>;
+    static PROCESS_END: Arc<ProcessEnd>;
 }
 
-/// What `work` comes to, unless its process ends at `kill`.
+/// Returns the result of `work`, or none if its process ends at `kill`.
 pub async fn killed<T>(kill: Option<Kill>, work: impl Future<Output = T>) -> Option<T> {
     let Some(kill) = kill else { return Some(work.await) };
-    let doom = Arc::new(Doom {
+    let process_end = Arc::new(ProcessEnd {
         kill,
-        begun: AtomicUsize::new(0),
-        is_dead: AtomicBool::new(false),
-        died: Notify::new(),
+        calls: AtomicUsize::new(0),
+        has_ended: AtomicBool::new(false),
+        ended: Notify::new(),
     });
-    let dying = async {
-        doom.died.notified().await;
+    let ending = async {
+        process_end.ended.notified().await;
         if kill.moment == Moment::During {
-            tokio::time::sleep(TO_LEAVE).await;
+            tokio::time::sleep(SEND_TIME).await;
         }
     };
     tokio::select! {
         biased;
-        () = dying => None,
-        // What a process does in its last moment nobody hears of.
-        done = DOOM.scope(Arc::clone(&doom), work) => (!doom.is_dead.load(Ordering::SeqCst)).then_some(done),
+        () = ending => None,
+        // A result after the end of the process is discarded.
+        done = PROCESS_END.scope(Arc::clone(&process_end), work) => (!process_end.has_ended.load(Ordering::SeqCst)).then_some(done),
     }
 }
 
-fn dies(doom: &Doom) {
-    doom.is_dead.store(true, Ordering::SeqCst);
-    doom.died.notify_one();
+fn end_process(process_end: &ProcessEnd) {
+    process_end.has_ended.store(true, Ordering::SeqCst);
+    process_end.ended.notify_one();
 }
 
-/// A call begins: at which moment its process ends, if at this one.
-pub fn begins() -> Option<Moment> {
-    let doomed = DOOM.try_with(|doom| {
-        if doom.is_dead.load(Ordering::SeqCst) {
+/// Counts a call and returns the moment at which the process ends, if it ends at this call.
+pub fn call_begins() -> Option<Moment> {
+    let moment = PROCESS_END.try_with(|process_end| {
+        if process_end.has_ended.load(Ordering::SeqCst) {
             return Some(Moment::Before);
         }
-        let is_last = doom.begun.fetch_add(1, Ordering::SeqCst) == doom.kill.call;
-        if is_last && doom.kill.moment != Moment::After {
-            dies(doom);
+        let ends_process = process_end.calls.fetch_add(1, Ordering::SeqCst) == process_end.kill.call;
+        if ends_process && process_end.kill.moment != Moment::After {
+            end_process(process_end);
         }
-        is_last.then_some(doom.kill.moment)
+        ends_process.then_some(process_end.kill.moment)
     });
-    doomed.ok().flatten()
+    moment.ok().flatten()
 }
 
-/// A call that was the last was answered.
-pub fn was_answered() {
-    let _ = DOOM.try_with(|doom| dies(doom));
+/// Ends the process after the response of its last call.
+pub fn response_received() {
+    let _ = PROCESS_END.try_with(|process_end| end_process(process_end));
 }

@@ -1,63 +1,63 @@
-//! The kinds of faults, and what each is to an attempt.
+//! The kinds of faults and their effect on an attempt.
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-use super::Suffered;
-use super::gates::Way;
+use super::Injected;
 use super::pages::Lag;
+use super::proxies::ProxyMode;
 
-/// What an attempt suffers.
+/// The fault of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// The connection is refused: nothing is sent.
     Refused,
-    /// Nothing is applied, and no answer comes.
+    /// The attempt times out: nothing is applied and no response comes.
     TimedOut,
-    /// It is applied and answered, but not at once.
+    /// The attempt is applied, and its response is delayed.
     Slow,
-    /// It is applied when the attempt has timed out long since.
+    /// The attempt is applied after it has timed out.
     Late,
-    /// It is applied at once, and the answer is lost.
+    /// The attempt is applied immediately, and its response is lost.
     Lost(Loss),
-    /// 500; nothing is applied.
+    /// The service responds with 500; nothing is applied.
     Failed,
-    /// The service refuses for now; nothing is applied.
+    /// The service throttles the attempt; nothing is applied.
     Throttled(Throttle),
-    /// The write meets another transaction; nothing is applied.
+    /// The write conflicts with another transaction; nothing is applied.
     Conflict,
-    /// A transaction of the same token is under way, as the service says; nothing is applied.
+    /// The service reports that a transaction of the same token is in progress; nothing is applied.
     InProgress,
-    /// The token was used for another transaction, as the service says; nothing is applied.
+    /// The service reports that the token was used for another transaction; nothing is applied.
     Mismatch,
     /// A batch's keys are left unprocessed.
     Unprocessed(Keys),
-    /// A query's page ends after so many items.
+    /// The page of a query ends after this number of items.
     Short(i32),
-    /// A query's page ends before its first item.
+    /// The page of a query ends before its first item.
     Empty,
     /// The index lags behind the table.
     Stale(Lag),
-    /// A batch is no snapshot: it reads what partitions that begin so hold from before it was there.
+    /// A torn batch read: the partitions with this prefix are read as they were before their items existed.
     Overlooked(&'static str),
 }
 
-/// How an answer is lost.
+/// How a response is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Loss {
-    /// 500 comes in its place.
+    /// 500 replaces the response.
     Failed,
-    /// 200 and no JSON come in its place.
+    /// 200 without JSON replaces the response.
     Garbage,
     /// The connection is cut.
     Cut,
-    /// Nothing comes.
+    /// No response comes.
     TimedOut,
 }
 
-/// How a throttle is called.
+/// The error code of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Throttle {
     Table,
@@ -65,18 +65,18 @@ pub enum Throttle {
     Account,
 }
 
-/// Which keys of a batch.
+/// The affected keys of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Keys {
     All,
-    /// Every second one.
+    /// Every second key.
     Some,
-    /// Those whose partition begins so.
+    /// Keys whose partition has this prefix.
     Of(&'static str),
 }
 
 impl Fault {
-    /// What it is called in counts.
+    /// The name of the fault in counts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -100,20 +100,20 @@ impl Fault {
         }
     }
 
-    /// The way that a request takes in place of the direct one.
-    pub(super) fn way(self) -> Option<Way> {
+    /// The proxy through which the request is sent instead of directly.
+    pub(super) fn proxy_mode(self) -> Option<ProxyMode> {
         match self {
-            Self::Refused => Some(Way::Closed),
-            Self::TimedOut => Some(Way::Never),
-            Self::Slow => Some(Way::Slow),
-            Self::Late => Some(Way::Late),
-            Self::Lost(Loss::Cut) => Some(Way::Cut),
-            Self::Lost(Loss::TimedOut) => Some(Way::Mute),
+            Self::Refused => Some(ProxyMode::Closed),
+            Self::TimedOut => Some(ProxyMode::Discard),
+            Self::Slow => Some(ProxyMode::Slow),
+            Self::Late => Some(ProxyMode::Late),
+            Self::Lost(Loss::Cut) => Some(ProxyMode::Cut),
+            Self::Lost(Loss::TimedOut) => Some(ProxyMode::WithholdResponse),
             _ => None,
         }
     }
 
-    /// Whether the service must not do what it is asked for.
+    /// Whether the service must not apply the attempt.
     pub(super) fn refuses(self) -> bool {
         matches!(
             self,
@@ -121,11 +121,11 @@ impl Fault {
         )
     }
 
-    /// The answer that comes in place of the service's.
-    pub(super) fn answer(self, suffered: &Suffered) -> Option<HttpResponse> {
-        let (operation, items) = (suffered.operation.as_str(), suffered.items);
-        let answer = match self {
-            Self::Empty => response(200, suffered.page.clone()),
+    /// The response that replaces the service's response.
+    pub(super) fn replacement(self, injected_fault: &Injected) -> Option<HttpResponse> {
+        let (operation, items) = (injected_fault.operation.as_str(), injected_fault.items);
+        let response = match self {
+            Self::Empty => response(200, injected_fault.page.clone()),
             Self::Failed | Self::Lost(Loss::Failed) => service_error(500, "InternalServerError", &json!({})),
             Self::Lost(Loss::Garbage) => response(200, "<html>It works!</html>".to_owned()),
             Self::Throttled(throttle) => {
@@ -147,7 +147,7 @@ impl Fault {
             Self::Mismatch => service_error(400, "IdempotentParameterMismatchException", &json!({})),
             _ => return None,
         };
-        Some(answer)
+        Some(response)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that show less than there is: keys that are left unprocessed, pages cut short, and an index that lags.
+//! Incomplete responses: unprocessed keys, short pages and a lagging index.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,15 @@ use shared::store::table;
 
 use super::Keys;
 
-/// What a query on the index answered last, by partition.
-pub type Remembered = HashMap<String, Vec<HashMap<String, AttributeValue>>>;
+/// The last page of a query on the index, by partition.
+pub type LastIndexPages = HashMap<String, Vec<HashMap<String, AttributeValue>>>;
 
-/// How an index lags.
+/// The kind of lag of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lag {
-    /// It answers what it answered when it was last asked.
+    /// The query returns the page of the previous query.
     Behind,
-    /// Some of its items are not there yet.
+    /// Some items are missing.
     Patchy,
 }
 
@@ -30,13 +30,13 @@ pub fn index_partition(body: &Value) -> Option<String> {
     partition["S"].as_str().map(str::to_owned)
 }
 
-/// The answer to a query that came to its page's end before it came to an item.
-pub fn nothing_yet(body: &Value) -> Value {
-    json!({"Items": [], "Count": 0, "ScannedCount": 0, "LastEvaluatedKey": before_the_first(body)})
+/// The response to a query whose page ended before its first item.
+pub fn empty_page(body: &Value) -> Value {
+    json!({"Items": [], "Count": 0, "ScannedCount": 0, "LastEvaluatedKey": start_key(body)})
 }
 
-/// Where a query begins: behind no item of its range.
-fn before_the_first(body: &Value) -> Value {
+/// A start key before the first item of the range of a query.
+fn start_key(body: &Value) -> Value {
     if body["ExclusiveStartKey"].is_object() {
         return body["ExclusiveStartKey"].clone();
     }
@@ -57,25 +57,25 @@ fn before_the_first(body: &Value) -> Value {
     }
 }
 
-/// Makes an index's answer one that is behind; `remembered` is brought up to date.
-pub fn lag(output: &mut QueryOutput, lag: Option<Lag>, partition: &str, remembered: &mut Remembered) {
+/// Makes the output of an index query lag, and updates `last_pages`.
+pub fn lag(output: &mut QueryOutput, lag: Option<Lag>, partition: &str, last_pages: &mut LastIndexPages) {
     let is_whole = output.last_evaluated_key.is_none();
     let items = output.items.get_or_insert_default();
     match lag {
         Some(Lag::Behind) if is_whole => {
-            *items = remembered
+            *items = last_pages
                 .insert(partition.to_owned(), items.clone())
                 .unwrap_or_default();
         }
         Some(_) => {
-            let mut place = 0;
+            let mut index = 0;
             items.retain(|_| {
-                place += 1;
-                place % 2 == 0
+                index += 1;
+                index % 2 == 0
             });
         }
         None if is_whole => {
-            remembered.insert(partition.to_owned(), items.clone());
+            last_pages.insert(partition.to_owned(), items.clone());
         }
         None => {}
     }
@@ -85,10 +85,10 @@ pub fn lag(output: &mut QueryOutput, lag: Option<Lag>, partition: &str, remember
 pub fn withheld(body: &Value, which: Keys) -> Vec<(String, HashMap<String, AttributeValue>)> {
     let mut keys = Vec::new();
     for (table, asked) in body["RequestItems"].as_object().unwrap() {
-        for (place, key) in asked["Keys"].as_array().unwrap().iter().enumerate() {
+        for (index, key) in asked["Keys"].as_array().unwrap().iter().enumerate() {
             let is_withheld = match which {
                 Keys::All => true,
-                Keys::Some => place % 2 == 0,
+                Keys::Some => index % 2 == 0,
                 Keys::Of(beginning) => key["pk"]["S"].as_str().unwrap().starts_with(beginning),
             };
             if is_withheld {
@@ -106,12 +106,12 @@ pub fn withheld(body: &Value, which: Keys) -> Vec<(String, HashMap<String, Attri
 
 pub fn withhold(output: &mut BatchGetItemOutput, withheld: &[(String, HashMap<String, AttributeValue>)]) {
     for (table, key) in withheld {
-        let answered = output
+        let returned = output
             .responses
             .get_or_insert_default()
             .entry(table.clone())
             .or_default();
-        answered.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
+        returned.retain(|item| key.iter().any(|(name, value)| item.get(name) != Some(value)));
         let left = output.unprocessed_keys.get_or_insert_default();
         let keys = left.remove(table).map(|left| left.keys).unwrap_or_default();
         let keys = keys.into_iter().chain([key.clone()]).collect();

@@ -1,18 +1,18 @@
-//! Each fault is what it says.
+//! Tests that each fault has its documented effect.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{KeysAndAttributes, TransactWriteItem, Update};
 use futures::future::join_all;
 
-use super::gates::LATE;
+use super::proxies::LATE;
 use super::*;
 use crate::support::harness::{PASSWORD, World};
 
 const PLAIN: &str = "UpdateItem";
 const TRANSACTION: &str = "TransactWriteItems";
 
-/// Whatever goes wrong, in a word.
-fn told<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>) -> String {
+/// The result of a call in one word.
+fn result_name<T, E: ProvideErrorMetadata, R>(result: Result<T, SdkError<E, R>>) -> String {
     match result {
         Ok(_) => "done".to_owned(),
         Err(SdkError::TimeoutError(_)) => "time-out".to_owned(),
@@ -31,7 +31,7 @@ fn key() -> HashMap<String, AttributeValue> {
     HashMap::from([("pk".to_owned(), text("COUNTER")), ("sk".to_owned(), text("COUNTER"))])
 }
 
-/// Adds one to a counter, in one attempt; what the SDK says of it.
+/// Adds one to a counter in one attempt and returns the result.
 async fn count(world: &World, operation: &str) -> String {
     let (client, table) = (world.app.store.client(), world.app.store.table());
     let single_attempt =
@@ -42,7 +42,7 @@ async fn count(world: &World, operation: &str) -> String {
         let update = update
             .update_expression("ADD n :one")
             .expression_attribute_values(":one", one);
-        told(update.customize().config_override(single_attempt).send().await)
+        result_name(update.customize().config_override(single_attempt).send().await)
     } else {
         let update = Update::builder().table_name(table).set_key(Some(key()));
         let update = update
@@ -50,7 +50,7 @@ async fn count(world: &World, operation: &str) -> String {
             .expression_attribute_values(":one", one);
         let item = TransactWriteItem::builder().update(update.build().unwrap()).build();
         let write = client.transact_write_items().transact_items(item);
-        told(write.customize().config_override(single_attempt).send().await)
+        result_name(write.customize().config_override(single_attempt).send().await)
     }
 }
 
@@ -59,7 +59,7 @@ async fn counted(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn each_fault_of_a_write_is_what_it_says() {
+async fn each_write_fault_has_its_documented_effect() {
     let busy = |throttle| Fault::Throttled(throttle);
     let cases = [
         (PLAIN, Fault::Refused, "connection", 0),
@@ -88,8 +88,8 @@ async fn each_fault_of_a_write_is_what_it_says() {
         let world = World::new().await;
         let on: &[&str] = if operation == PLAIN { &[PLAIN] } else { &[TRANSACTION] };
         world.faults.after(0, on, 1, fault);
-        let told = count(&world, operation).await;
-        assert_eq!((told.as_str(), counted(&world).await), (seen, applied), "{fault:?}");
+        let results = count(&world, operation).await;
+        assert_eq!((results.as_str(), counted(&world).await), (seen, applied), "{fault:?}");
         assert_eq!(world.faults.injected(), BTreeMap::from([(fault.name(), 1)]));
         if applied == 0 {
             assert_eq!(count(&world, operation).await, "done", "after {fault:?}");
@@ -100,7 +100,7 @@ async fn each_fault_of_a_write_is_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_late_write_is_applied_when_nobody_waits_for_it() {
+async fn a_late_write_is_applied_after_its_time_out() {
     let world = World::new().await;
     world.faults.next(WRITES, 1, Fault::Late);
     assert_eq!(
@@ -112,7 +112,7 @@ async fn a_late_write_is_applied_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn keys_are_left_unprocessed_and_nothing_is_said_of_their_items() {
+async fn unprocessed_keys_have_no_items_in_the_response() {
     let world = World::new().await;
     assert_eq!(count(&world, PLAIN).await, "done");
     for (which, left) in [
@@ -125,38 +125,38 @@ async fn keys_are_left_unprocessed_and_nothing_is_said_of_their_items() {
         let jwks = HashMap::from([("pk".to_owned(), text("KEYS")), ("sk".to_owned(), text("JWKS"))]);
         let keys = KeysAndAttributes::builder().keys(key()).keys(jwks).build().unwrap();
         let (client, table) = (world.app.store.client(), world.app.store.table());
-        let answer = client.batch_get_item().request_items(table, keys).send().await.unwrap();
+        let response = client.batch_get_item().request_items(table, keys).send().await.unwrap();
         assert_eq!(
-            answer.unprocessed_keys().unwrap()[table].keys().len(),
+            response.unprocessed_keys().unwrap()[table].keys().len(),
             left,
             "{which:?}"
         );
-        assert_eq!(answer.responses().unwrap()[table].len(), 2 - left, "{which:?}");
+        assert_eq!(response.responses().unwrap()[table].len(), 2 - left, "{which:?}");
     }
 }
 
 #[tokio::test]
-async fn a_seed_says_which_faults_there_are_and_a_test_looks_without_any() {
+async fn a_seed_determines_the_faults_and_own_calls_have_none() {
     let drawn = |seed| {
         let faults = Faults::seeded(seed, 40);
         (0..200).map(|_| faults.draw("UpdateItem", false)).collect::<Vec<_>>()
     };
     assert_eq!(drawn(7), drawn(7));
     assert_ne!(drawn(7), drawn(8));
-    let suffered = drawn(7).iter().flatten().count();
-    assert!((60..100).contains(&suffered), "{suffered} of 200");
+    let injected_fault = drawn(7).iter().flatten().count();
+    assert!((60..100).contains(&injected_fault), "{injected_fault} of 200");
 
     let world = World::faulty(Faults::seeded(7, 100)).await;
     assert_eq!(counted(&world).await, 0);
-    assert_eq!(spared(count(&world, PLAIN)).await, "done");
+    assert_eq!(without_faults(count(&world, PLAIN)).await, "done");
     assert_eq!(world.faults.injected(), BTreeMap::new());
     world.faults.stop();
     world.faults.after(1, WRITES, 1, Fault::Failed);
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for _ in 0..3 {
-        told.push(count(&world, PLAIN).await);
+        results.push(count(&world, PLAIN).await);
     }
-    assert_eq!(told, ["done", "InternalServerError", "done"]);
+    assert_eq!(results, ["done", "InternalServerError", "done"]);
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_process_ends_before_during_and_after_its_call() {
         let kill = Kill { call: 0, moment };
         assert_eq!(killed(Some(kill), count(&world, PLAIN)).await, None, "{moment:?}");
         assert_eq!(counted(&world).await, at_once, "{moment:?}");
-        world.faults.landed().await;
+        world.faults.wait_for_late_writes().await;
         assert_eq!(counted(&world).await, in_the_end, "{moment:?}");
     }
     let world = World::new().await;
@@ -174,8 +174,8 @@ async fn a_process_ends_before_during_and_after_its_call() {
         call: 1,
         moment: Moment::Before,
     };
-    let lives = killed(Some(kill), count(&world, PLAIN)).await;
-    assert_eq!(lives.as_deref(), Some("done"), "it made one call only");
+    let result = killed(Some(kill), count(&world, PLAIN)).await;
+    assert_eq!(result.as_deref(), Some("done"), "it made one call only");
     let twice = async {
         count(&world, TRANSACTION).await;
         count(&world, TRANSACTION).await
@@ -185,7 +185,7 @@ async fn a_process_ends_before_during_and_after_its_call() {
 }
 
 #[tokio::test]
-async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
+async fn queries_return_short_empty_and_stale_pages() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     for name in ["bob", "cid", "dan", "eve"] {
@@ -197,7 +197,7 @@ async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
         ann.log_in().await;
         ann
     };
-    // Whoever was here before is known by a partition whose first page may be empty.
+    // The acceptance queries the partition of an earlier member, whose first page may be empty.
     let bob = world.joins(&ann, "bob", "member").await;
     ann.remove(&bob.id).await.expect(200);
     let again = ann.invite(&bob.email, "member").await.expect(201);
@@ -206,7 +206,7 @@ async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
         .accept(&again, json!({"password": PASSWORD}))
         .await
         .expect(200);
-    // Each is met by some query, and the list is what it is.
+    // Some query meets each fault, and the list remains complete.
     let right = ann.invitations().await.expect(200).body;
     assert_eq!(right["total"], 3);
     for fault in [Fault::Short(1), Fault::Short(3), Fault::Empty] {
@@ -220,5 +220,5 @@ async fn a_query_answers_short_pages_empty_ones_and_what_the_index_had() {
             .unwrap()
     };
     world.faults.next(&["Query"], 1, Fault::Stale(Lag::Behind));
-    assert_eq!(sessions().await, 0, "the index was never asked before");
+    assert_eq!(sessions().await, 0, "the index was never queried before");
 }

@@ -15,17 +15,14 @@ impl Checker<'_> {
             .cloned()
             .unwrap_or_default();
         self.expect(text(&email, "user_id") == id, || {
-            format!("{at}: the e-mail's record is {email}")
+            format!("{at}: the e-mail item is {email}")
         });
-        let place = &user["membership"];
-        let workspace = text(place, "workspace_id");
+        let membership = &user["membership"];
+        let workspace = text(membership, "workspace_id");
         self.expect(text(&email, "workspace_id") == workspace, || {
-            format!(
-                "{at}: in {workspace:?}, its e-mail's record in {}",
-                email["workspace_id"]
-            )
+            format!("{at}: in {workspace:?}, its e-mail item in {}", email["workspace_id"])
         });
-        if place.is_null() {
+        if membership.is_null() {
             self.expect(user["gsi1pk"].is_null() && user["gsi1sk"].is_null(), || {
                 format!("{at}: in no workspace, but in the index")
             });
@@ -36,9 +33,9 @@ impl Checker<'_> {
             || format!("{at}: in the index at {} {}", user["gsi1pk"], user["gsi1sk"]),
         );
         self.expect(self.get(&format!("WS#{workspace}"), "WS").is_some(), || {
-            format!("{at}: in workspace {workspace}, which is none")
+            format!("{at}: workspace {workspace} does not exist")
         });
-        let row = format!("MEMBER#{}#{id}", text(place, "joined_at"));
+        let row = format!("MEMBER#{}#{id}", text(membership, "joined_at"));
         let member = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
         for field in ["id", "email", "name"] {
             self.expect(member[field] == user[field], || {
@@ -46,7 +43,7 @@ impl Checker<'_> {
             });
         }
         for field in ["role", "joined_at"] {
-            self.expect(member[field] == place[field], || {
+            self.expect(member[field] == membership[field], || {
                 format!("{at}: the member's {field} is {}", member[field])
             });
         }
@@ -58,7 +55,7 @@ impl Checker<'_> {
             .cloned()
             .unwrap_or_default();
         self.expect(pk == format!("EMAIL#{}", text(&user, "email")), || {
-            format!("{at}: of the user {user}")
+            format!("{at}: belongs to the user {user}")
         });
     }
 
@@ -76,13 +73,13 @@ impl Checker<'_> {
                 format!("{at}: {counter} is {}, rows are {rows}", workspace[counter])
             });
         }
-        self.expect(owners > 0, || format!("{at}: nobody owns it"));
+        self.expect(owners > 0, || format!("{at}: has no owner"));
         let slug = self
             .get(&format!("SLUG#{}", text(workspace, "slug")), "SLUG")
             .cloned()
             .unwrap_or_default();
         self.expect(slug["workspace_id"] == workspace["id"], || {
-            format!("{at}: its slug is of {slug}")
+            format!("{at}: its slug item is {slug}")
         });
     }
 
@@ -92,7 +89,7 @@ impl Checker<'_> {
             .cloned()
             .unwrap_or_default();
         self.expect(pk == format!("SLUG#{}", text(&workspace, "slug")), || {
-            format!("{at}: of {workspace}")
+            format!("{at}: belongs to {workspace}")
         });
     }
 
@@ -101,11 +98,12 @@ impl Checker<'_> {
             .get(&format!("USER#{}", text(member, "id")), "USER")
             .cloned()
             .unwrap_or_default();
-        let place = &user["membership"];
-        let here = pk == format!("WS#{}", text(place, "workspace_id")) && place["joined_at"] == member["joined_at"];
-        self.expect(here, || format!("{at}: the user's place is {place}"));
+        let membership = &user["membership"];
+        let here =
+            pk == format!("WS#{}", text(membership, "workspace_id")) && membership["joined_at"] == member["joined_at"];
+        self.expect(here, || format!("{at}: the user's membership is {membership}"));
         self.expect(self.get(pk, "WS").is_some(), || {
-            format!("{at}: there is no such workspace")
+            format!("{at}: the workspace does not exist")
         });
     }
 }

@@ -9,14 +9,14 @@ impl Checker<'_> {
         let id = text(pending, "id");
         let workspace = pk.strip_prefix("WS#").unwrap_or_default();
         self.expect(self.get(pk, "WS").is_some(), || {
-            format!("{at}: there is no such workspace")
+            format!("{at}: the workspace does not exist")
         });
         let invitation = self.get(&format!("INVITE#{id}"), "INVITE").cloned().unwrap_or_default();
         self.expect(invitation["workspace_id"] == workspace, || {
             format!("{at}: of {}", invitation["workspace_id"])
         });
         self.expect(invitation["end"].is_null(), || {
-            format!("{at}: pending, and ended: {}", invitation["end"])
+            format!("{at}: pending although ended: {}", invitation["end"])
         });
         for field in ["email", "role", "invited_by", "created_at"] {
             self.expect(invitation[field] == pending[field], || {
@@ -32,7 +32,7 @@ impl Checker<'_> {
         let guarded = guard
             .as_ref()
             .is_some_and(|guard| guard["invitation_id"] == id.as_str());
-        self.expect(guarded, || format!("{at}: its e-mail's guard is another: {guard:?}"));
+        self.expect(guarded, || format!("{at}: its guard does not name it: {guard:?}"));
         let due = pending["gsi1pk"] == "DUE";
         self.expect(due == (pending["delivery"]["status"] == "queued"), || {
             format!("{at}: its mail is due: {due}, and {}", pending["delivery"]["status"])
@@ -40,11 +40,11 @@ impl Checker<'_> {
         let spent = !pending["recipient_budget"]["spent"].is_null();
         let withheld = text(&pending["delivery"], "reason").contains("withheld");
         self.expect(spent == withheld && !(spent && due), || {
-            format!("{at}: the budget gave {}, due: {due}", pending["recipient_budget"])
+            format!("{at}: recipient_budget is {}, due: {due}", pending["recipient_budget"])
         });
-        let place = text(pending, "gsi1sk");
-        self.expect(due == place.ends_with(&format!("Z#{id}")), || {
-            format!("{at}: its mail is due: {due}, at {place:?}")
+        let due_sort_key = text(pending, "gsi1sk");
+        self.expect(due == due_sort_key.ends_with(&format!("Z#{id}")), || {
+            format!("{at}: its mail is due: {due}, sort key {due_sort_key:?}")
         });
     }
 
@@ -53,7 +53,7 @@ impl Checker<'_> {
         let row = format!("PENDING#{}", text(guard, "invitation_id"));
         let pending = self.get(&format!("WS#{workspace}"), &row).cloned().unwrap_or_default();
         self.expect(pk == format!("EMAIL#{}", text(&pending, "email")), || {
-            format!("{at}: guards {pending}")
+            format!("{at}: its pending row is {pending}")
         });
         self.expect(at.ends_with(&format!(" GUARD#{workspace}")), || {
             format!("{at}: of workspace {workspace}")
@@ -69,7 +69,7 @@ impl Checker<'_> {
             return;
         }
         self.expect(!is_pending, || format!("{at}: pending and ended"));
-        self.expect(invitation["ttl"].is_u64(), || format!("{at}: ended, and kept for ever"));
+        self.expect(invitation["ttl"].is_u64(), || format!("{at}: ended without a ttl"));
         let by = text(end, "accepted_by");
         let known = match text(end, "status").as_str() {
             "accepted" => self
@@ -81,7 +81,7 @@ impl Checker<'_> {
         self.expect(known, || format!("{at}: ended as {end}"));
     }
 
-    /// What is remembered is of one request for a day, and holds no secret.
+    /// An idempotency record expires and holds the result of one request without secrets.
     pub(super) fn idempotency(&mut self, at: &str, item: &Value) {
         self.expires(at, item);
         let fields: Vec<&str> = item["result"]
@@ -102,13 +102,15 @@ impl Checker<'_> {
         ];
         let is_invitation = fields == of_invitation;
         self.expect(is_invitation || fields == of_workspace, || {
-            format!("{at}: remembers {fields:?}")
+            format!("{at}: the result has the fields {fields:?}")
         });
         let workspace = text(item, "workspace_id");
         self.expect(is_invitation != workspace.is_empty(), || {
             format!("{at}: of workspace {workspace:?}")
         });
-        self.expect(text(item, "fingerprint").len() == 43, || format!("{at}: of no request"));
+        self.expect(text(item, "fingerprint").len() == 43, || {
+            format!("{at}: has no fingerprint")
+        });
         if is_invitation {
             let invitation = self
                 .get(&format!("INVITE#{}", text(&item["result"], "id")), "INVITE")
@@ -116,11 +118,11 @@ impl Checker<'_> {
             let invitation = invitation.unwrap_or_default();
             self.expect(
                 invitation["workspace_id"] == workspace.as_str() && invitation["email"] == item["result"]["email"],
-                || format!("{at}: remembers what was not made: {invitation}"),
+                || format!("{at}: the result does not match its invitation {invitation}"),
             );
         }
         self.expect(item["is_final"] == true || is_invitation, || {
-            format!("{at}: is never answered")
+            format!("{at}: is never final")
         });
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::usage_support;
 
 #[test]
-fn a_key_is_of_its_pattern() {
+fn keys_match_their_pattern() {
     assert!(matches("USER#<user>", "USER#1"));
     assert!(matches("MEMBER#<joined_at>#<user>", "MEMBER#2026#1"));
     for key in ["USER#", "USERS#1", "1"] {
@@ -15,7 +15,7 @@ fn a_key_is_of_its_pattern() {
 }
 
 #[tokio::test]
-async fn the_checker_sees_wrong_usage() {
+async fn wrong_usage_is_reported() {
     let world = World::new().await;
     let workspace = world.owner("ann").await.workspace().await.id();
     let now = world.clock.now().to_string();
@@ -28,30 +28,30 @@ async fn the_checker_sees_wrong_usage() {
     used().await;
     let table = read(&world).await;
     assert_hold(&table);
-    let breaks = |entity: &str, change: fn(&mut Value)| {
+    let assert_reported = |entity: &str, change: fn(&mut Value)| {
         let mut broken = table.clone();
         let item = broken.values_mut().find(|item| item["entity"] == entity).unwrap();
         change(item);
-        assert!(!faults(&broken).is_empty(), "nobody sees a wrong {entity}");
+        assert!(!faults(&broken).is_empty(), "a wrong {entity} is not reported");
     };
     for entity in ["usage-day", "usage-month", "usage-dirty-marker"] {
         let mut broken = table.clone();
         broken.retain(|_, item| item["entity"] != entity);
-        assert!(!faults(&broken).is_empty(), "nobody misses {entity}");
+        assert!(!faults(&broken).is_empty(), "a missing {entity} is not reported");
     }
-    breaks("usage-record", |item| item["ttl"] = Value::Null);
-    breaks("usage-hour", |item| item["ttl"] = Value::Null);
-    breaks("usage-day", |item| item["location_events"] = Value::from(1));
-    breaks("usage-month", |item| item["action_deliveries"] = Value::from(1));
-    breaks("usage-dirty-marker", |item| {
+    assert_reported("usage-record", |item| item["ttl"] = Value::Null);
+    assert_reported("usage-hour", |item| item["ttl"] = Value::Null);
+    assert_reported("usage-day", |item| item["location_events"] = Value::from(1));
+    assert_reported("usage-month", |item| item["action_deliveries"] = Value::from(1));
+    assert_reported("usage-dirty-marker", |item| {
         item["days"] = Value::from(vec!["2001-01-01"]);
     });
-    breaks("usage-run", |item| item["as_of"] = Value::Null);
-    breaks("notice", |item| item["percent"] = Value::from(100));
+    assert_reported("usage-run", |item| item["as_of"] = Value::Null);
+    assert_reported("notice", |item| item["percent"] = Value::from(100));
 }
 
 #[tokio::test]
-async fn the_checker_sees_what_is_wrong() {
+async fn wrong_items_are_reported() {
     let world = World::new().await;
     let ann = world.owner("ann").await;
     ann.invite("ben@example.com", "member").await.expect(201);
@@ -60,7 +60,7 @@ async fn the_checker_sees_what_is_wrong() {
     for key in table.keys().filter(|(pk, _)| !pk.starts_with("LIMIT#") && pk != "KEYS") {
         let mut broken = table.clone();
         broken.remove(key);
-        assert!(!faults(&broken).is_empty(), "nobody misses {key:?}");
+        assert!(!faults(&broken).is_empty(), "a missing {key:?} is not reported");
     }
     for (key, counter) in table
         .iter()
@@ -69,7 +69,7 @@ async fn the_checker_sees_what_is_wrong() {
     {
         let mut broken = table.clone();
         broken.get_mut(key).unwrap()[counter] = Value::from(7);
-        assert!(!faults(&broken).is_empty(), "nobody counts {counter}");
+        assert!(!faults(&broken).is_empty(), "a wrong {counter} is not reported");
     }
     for (entity, by) in [
         ("invitation", Value::from("nobody")),
@@ -81,6 +81,9 @@ async fn the_checker_sees_what_is_wrong() {
         let mut broken = table.clone();
         let item = broken.values_mut().find(|item| item["entity"] == entity).unwrap();
         item["last_write"] = by;
-        assert!(!faults(&broken).is_empty(), "nobody sees who wrote the {entity}");
+        assert!(
+            !faults(&broken).is_empty(),
+            "a wrong last_write of {entity} is not reported"
+        );
     }
 }

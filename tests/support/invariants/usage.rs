@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Checker, text};
 
 impl Checker<'_> {
-    /// A day is the sum of its hours, or there are news of it.
+    /// A day is the sum of its hours, or a dirty marker names it.
     pub(super) fn usage_hour(&mut self, at: &str, hour: &Value, pk: &str, sk: &str) {
         self.expires(at, hour);
         let day = sk.get(5..15).unwrap_or_default();
@@ -13,24 +13,26 @@ impl Checker<'_> {
         let month = day.get(..7).unwrap_or_default();
         let rolled_up = counts(&self.rows(pk, &format!("MONTH#{month}#DAY#{day}")));
         let workspace = pk.strip_prefix("USAGE#").unwrap_or_default();
-        let is_news = self.table.iter().any(|((pk, sk), news)| {
-            let mut days = news["days"].as_array().into_iter().flatten();
-            pk.starts_with("DIRTY#") && sk.starts_with(workspace) && days.any(|told| told == day)
+        let is_dirty = self.table.iter().any(|((pk, sk), marker)| {
+            let mut days = marker["days"].as_array().into_iter().flatten();
+            pk.starts_with("DIRTY#") && sk.starts_with(workspace) && days.any(|dirty| dirty == day)
         });
-        self.expect(is_news || hours == rolled_up, || {
-            format!("{at}: its day's hours are {hours:?}, the day {rolled_up:?}, and nothing is news")
+        self.expect(is_dirty || hours == rolled_up, || {
+            format!("{at}: the hours are {hours:?}, the day is {rolled_up:?}, and no dirty marker names it")
         });
         self.expect(rolled_up[0] <= hours[0] && rolled_up[1] <= hours[1], || {
-            format!("{at}: its day has more than its hours")
+            format!("{at}: the day exceeds its hours")
         });
     }
 
     pub(super) fn usage_day(&mut self, at: &str, pk: &str, sk: &str) {
         let (month, day) = sk.split_once("#DAY#").unwrap_or_default();
         self.expect(day.starts_with(month.trim_start_matches("MONTH#")), || {
-            format!("{at}: in another month")
+            format!("{at}: the sort key names another month")
         });
-        self.expect(self.get(pk, month).is_some(), || format!("{at}: of no month"));
+        self.expect(self.get(pk, month).is_some(), || {
+            format!("{at}: its month does not exist")
+        });
     }
 
     pub(super) fn usage_month(&mut self, at: &str, month: &Value, pk: &str, sk: &str) {
@@ -39,38 +41,40 @@ impl Checker<'_> {
         self.expect(month["revision"].is_string(), || format!("{at}: has no revision"));
     }
 
-    pub(super) fn usage_dirty_markers(&mut self, at: &str, news: &Value, sk: &str) {
+    pub(super) fn usage_dirty_markers(&mut self, at: &str, marker: &Value, sk: &str) {
         let workspace = sk.split('#').next().unwrap_or_default();
-        self.expect(news["version"].is_string(), || format!("{at}: has no version"));
-        let days = news["days"].as_array().cloned().unwrap_or_default();
-        self.expect(!days.is_empty(), || format!("{at}: of no day"));
+        self.expect(marker["version"].is_string(), || format!("{at}: has no version"));
+        let days = marker["days"].as_array().cloned().unwrap_or_default();
+        self.expect(!days.is_empty(), || format!("{at}: names no day"));
         for day in days {
             let hours = format!("HOUR#{}", day.as_str().unwrap_or_default());
             self.expect(!self.rows(&format!("USAGE#{workspace}"), &hours).is_empty(), || {
-                format!("{at}: of {day}, which has no hours")
+                format!("{at}: names {day}, which has no hours")
             });
         }
     }
 
     pub(super) fn usage_run(&mut self, at: &str, run: &Value, pk: &str) {
         let shard = pk.strip_prefix("RUN#").and_then(|shard| shard.parse::<u8>().ok());
-        self.expect(shard.is_some_and(|shard| shard < 64), || format!("{at}: of no shard"));
-        self.expect(run["as_of"].is_string(), || format!("{at}: at no time"));
+        self.expect(shard.is_some_and(|shard| shard < 64), || {
+            format!("{at}: has no valid shard")
+        });
+        self.expect(run["as_of"].is_string(), || format!("{at}: has no as_of"));
     }
 
     pub(super) fn notice(&mut self, at: &str, notice: &Value, pk: &str, sk: &str) {
         let [month, tier] = ["month", "tier"].map(|name| text(notice, name));
         let percent = notice["percent"].as_u64().unwrap_or_default();
         self.expect(sk == format!("NOTICE#{month}#{tier}#{percent}"), || {
-            format!("{at}: is {notice}")
+            format!("{at}: the key does not match {notice}")
         });
         self.expect(pk == format!("NOTICE#{}", text(notice, "workspace_id")), || {
-            format!("{at}: is {notice}")
+            format!("{at}: the key does not match {notice}")
         });
         if !notice["gsi1pk"].is_null() {
-            let place = text(notice, "gsi1sk");
-            let is_of_it = place.ends_with(&format!("Z#{pk}#{sk}"));
-            self.expect(notice["gsi1pk"] == "DUE" && is_of_it, || {
+            let due_sort_key = text(notice, "gsi1sk");
+            let is_own = due_sort_key.ends_with(&format!("Z#{pk}#{sk}"));
+            self.expect(notice["gsi1pk"] == "DUE" && is_own, || {
                 format!("{at}: due at {} {}", notice["gsi1pk"], notice["gsi1sk"])
             });
         }
@@ -83,7 +87,7 @@ impl Checker<'_> {
         let month = self.get(&usage, &format!("MONTH#{month}")).cloned().unwrap_or_default();
         let [events, deliveries] = counts(&[&month]);
         self.expect((2 * events + deliveries) * 50 >= units.saturating_mul(percent), || {
-            format!("{at}: {events} events and {deliveries} deliveries are not so much")
+            format!("{at}: {events} events and {deliveries} deliveries are below the threshold")
         });
     }
 }
