@@ -53,7 +53,7 @@ pub(super) fn shown(path: &Path) -> String {
 fn docs_have_the_table_of_errors_word_for_word() {
     let page = read("docs/api.md");
     assert!(
-        page.contains(&markdown()),
+        page.contains(&format!("\n\n{}\n\n", markdown())),
         "replace the table of errors in docs/api.md by the output of: cargo run -- errors"
     );
 }

@@ -1,8 +1,11 @@
 //! Every response in any test matches the OpenAPI document: its status, and an error's code.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use shared::Code;
 
 use crate::support::harness::ApiResponse;
 
@@ -79,4 +82,60 @@ fn operations_are_found_by_path_and_method() {
     ] {
         assert!(operation(method, path).is_none(), "{method} {path}");
     }
+}
+
+/// Every code that the document lists under a response.
+fn documented_codes() -> BTreeSet<&'static str> {
+    let operations = DOCUMENT["paths"].as_object().unwrap().values();
+    operations
+        .flat_map(|item| item.as_object().unwrap().values())
+        .flat_map(|operation| operation["responses"].as_object().unwrap().values())
+        .filter_map(|response| response["x-error-codes"].as_array())
+        .flatten()
+        .map(|code| code.as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn every_code_belongs_to_an_operation() {
+    let mut documented = documented_codes();
+    // Requests that reach no operation get these codes.
+    documented.extend([Code::MethodNotAllowed, Code::NotFound].map(Code::as_str));
+    let codes = BTreeSet::from(Code::ALL.map(Code::as_str));
+    assert_eq!(documented, codes, "a route must name its errors in its annotation");
+}
+
+#[test]
+fn the_schema_of_codes_spells_them_as_responses_do() {
+    let schema = &DOCUMENT["components"]["schemas"]["Code"]["enum"];
+    assert_eq!(schema, &json!(Code::ALL.to_vec()));
+}
+
+fn forbidden() -> ApiResponse {
+    let body = json!({"error_code": Code::Forbidden});
+    ApiResponse {
+        status: StatusCode::FORBIDDEN,
+        headers: HeaderMap::new(),
+        text: body.to_string(),
+        body,
+    }
+}
+
+#[test]
+fn a_documented_error_is_accepted() {
+    hold("DELETE", "/api/v1/workspaces/", &forbidden());
+}
+
+#[test]
+#[should_panic(expected = "403 Forbidden is not documented")]
+fn a_status_that_the_operation_does_not_document_is_refused() {
+    hold("GET", "/api/v1/workspaces/", &forbidden());
+}
+
+#[test]
+#[should_panic(expected = "\"SELF_INVITE\" is not documented under 403")]
+fn a_code_that_the_operation_does_not_document_is_refused() {
+    let mut response = forbidden();
+    response.body["error_code"] = json!(Code::SelfInvite);
+    hold("DELETE", "/api/v1/workspaces/", &response);
 }
