@@ -2,6 +2,7 @@
 //! `template.yaml` with it.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
@@ -28,58 +29,35 @@ pub const TTL: &str = "ttl";
 
 /// Creates the table and enables its TTL. An existing table is left as it is.
 pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
-    let invalid = |error: aws_sdk_dynamodb::error::BuildError| Error::Internal(format!("table definition: {error}"));
-    let unavailable = |error: String| Error::Unavailable(format!("creating the table: {error}"));
-    let attribute = |name: &str| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-            .map_err(invalid)
-    };
-    let key = |name: &str, kind| {
-        KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(kind)
-            .build()
-            .map_err(invalid)
-    };
-    let index = GlobalSecondaryIndex::builder()
-        .index_name(INDEX)
-        .key_schema(key(INDEX_PK, KeyType::Hash)?)
-        .key_schema(key(INDEX_SK, KeyType::Range)?)
-        .projection(
-            Projection::builder()
-                .projection_type(ProjectionType::Include)
-                .set_non_key_attributes(Some(INDEX_PROJECTION.map(str::to_owned).to_vec()))
-                .build(),
-        )
-        .build()
-        .map_err(invalid)?;
     let created = client
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .attribute_definitions(attribute(PK)?)
-        .attribute_definitions(attribute(SK)?)
-        .attribute_definitions(attribute(INDEX_PK)?)
-        .attribute_definitions(attribute(INDEX_SK)?)
+        .set_attribute_definitions(Some(vec![
+            attribute(PK)?,
+            attribute(SK)?,
+            attribute(INDEX_PK)?,
+            attribute(INDEX_SK)?,
+        ]))
         .key_schema(key(PK, KeyType::Hash)?)
         .key_schema(key(SK, KeyType::Range)?)
-        .global_secondary_indexes(index)
+        .global_secondary_indexes(index()?)
         .send()
         .await;
     match created {
-        Ok(_) => {}
+        Ok(_) => enable_ttl(client, name).await,
         Err(error)
             if error
                 .as_service_error()
                 .is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
-            return Ok(());
+            Ok(())
         }
-        Err(error) => return Err(unavailable(describe(&error))),
+        Err(error) => Err(unavailable(&describe(&error))),
     }
+}
+
+async fn enable_ttl(client: &Client, name: &str) -> Result<(), Error> {
     let ttl = TimeToLiveSpecification::builder()
         .attribute_name(TTL)
         .enabled(true)
@@ -91,6 +69,45 @@ pub async fn create(client: &Client, name: &str) -> Result<(), Error> {
         .time_to_live_specification(ttl)
         .send()
         .await
-        .map_err(|error| unavailable(describe(&error)))?;
+        .map_err(|error| unavailable(&describe(&error)))?;
     Ok(())
+}
+
+fn attribute(name: &str) -> Result<AttributeDefinition, Error> {
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .map_err(invalid)
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, Error> {
+    KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(kind)
+        .build()
+        .map_err(invalid)
+}
+
+fn index() -> Result<GlobalSecondaryIndex, Error> {
+    let projection = Projection::builder()
+        .projection_type(ProjectionType::Include)
+        .set_non_key_attributes(Some(INDEX_PROJECTION.map(str::to_owned).to_vec()))
+        .build();
+    GlobalSecondaryIndex::builder()
+        .index_name(INDEX)
+        .key_schema(key(INDEX_PK, KeyType::Hash)?)
+        .key_schema(key(INDEX_SK, KeyType::Range)?)
+        .projection(projection)
+        .build()
+        .map_err(invalid)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn invalid(error: BuildError) -> Error {
+    Error::Internal(format!("table definition: {error}"))
+}
+
+fn unavailable(error: &str) -> Error {
+    Error::Unavailable(format!("creating the table: {error}"))
 }
