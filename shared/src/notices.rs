@@ -41,7 +41,7 @@ pub async fn due(app: &App, workspace: WorkspaceId, months: &[Month], now: Time)
     Ok(new.into_iter().filter(|notice| Some(notice.tier) == tier).collect())
 }
 
-/// Sends new notices, for at most [`SEND_BATCH_MAX`] in all. A notice that fails or that no time is left for stays due.
+/// Sends new notices, for at most `SEND_BATCH_MAX` in all. A notice that fails or that no time is left for stays due.
 pub async fn send_all(app: &App, notices: Vec<Notice>) {
     let batch = Deadline::after(SEND_BATCH_MAX);
     for notice in notices {

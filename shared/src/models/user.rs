@@ -132,7 +132,7 @@ pub struct Session {
 pub enum Refresh {
     /// The token is the current one. A new token replaces it.
     Rotate,
-    /// The token is the previous one, within [`REFRESH_GRACE`]: the response was lost, or a second browser tab
+    /// The token is the previous one, within `REFRESH_GRACE`: the response was lost, or a second browser tab
     /// refreshed too. The current token is returned again.
     Repeat,
     /// The token was replaced earlier. It may have been stolen, so the session ends.

@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// All pending invitations of a workspace, including expired ones, newest first: at most
-    /// [`PENDING_MAX`](crate::models::invitation::PENDING_MAX) rows.
+    /// `PENDING_MAX` rows.
     pub async fn invitation_list(&self, tenant: Tenant) -> Result<Vec<Pending>, Error> {
         let mut rows = Vec::new();
         let mut start = None;
