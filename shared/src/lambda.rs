@@ -139,7 +139,10 @@ pub fn init_logs() {
     // Not `EnvFilter`: its regular expressions are a tenth of a binary, and no deployment changes the filter.
     let filter = Targets::new()
         .with_default(LevelFilter::INFO)
-        .with_targets(["aws_smithy_runtime", "hyper"].map(|target| (target, LevelFilter::WARN)));
+        .with_targets(["aws_smithy_runtime", "hyper"].map(|target| (target, LevelFilter::WARN)))
+        // The runtime logs a returned error again, outside of the request's span. The text of a parse error may quote an
+        // e-mail address of the event.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
     let lines = JsonLines::new(std::io::stdout);
     let initialized = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
