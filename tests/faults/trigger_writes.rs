@@ -46,13 +46,14 @@ async fn assert_each_call_takes_effect_once(faults: &[FaultSequence]) {
             if faults[0].0 == Fault::Late {
                 tokio::time::sleep(LATE_AT_MOST).await;
             }
-            // On a slow machine, a write is read back before it has used up all attempts, and then meets fewer faults.
+            // Every fault is injected as often as planned, with one exception. After a lost response, a slow machine may read
+            // the write back before it has met all of the refusals that follow.
             let injected = world.faults.injected();
-            let was_injected = |(fault, times): &(Fault, usize)| {
+            for (index, (fault, times)) in faults.iter().enumerate() {
                 let count = injected.get(fault.name()).copied().unwrap_or_default();
-                (1..=*times).contains(&count)
-            };
-            assert!(faults.iter().all(was_injected), "{case}: {injected:?}");
+                let fewest = if index == 0 { *times } else { 1 };
+                assert!((fewest..=*times).contains(&count), "{case}: {injected:?}");
+            }
             assert_eq!(injected.len(), faults.len(), "{case}: {injected:?}");
             let [first, repeated] = (trigger.responses)(setup);
             if response.as_ref() != Ok(&first) {

@@ -32,7 +32,7 @@ fn summary(snapshot: &Snapshot<'_>, performed: &PerformedOperation) -> String {
     performed.summary(snapshot.ledger)
 }
 
-/// I7: whoever performs an acknowledged operation may have had the right to it.
+/// I7: the actor of an acknowledged operation may have had the right to perform it.
 fn check_permission(snapshot: &Snapshot<'_>, performed: &PerformedOperation, findings: &mut Findings) {
     let workspaces_of_actor = || {
         snapshot
